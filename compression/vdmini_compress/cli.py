@@ -1,0 +1,165 @@
+"""`vdmini-compress`: the command line of the job."""
+
+import argparse
+import errno
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from vdmini.artifact import ArtifactError
+from vdmini.manifest import Manifest
+from vdmini.plan import PlanError
+from vdmini_compress.recipe import RecipeError
+
+Command = Callable[[argparse.Namespace, Console], int]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; errors that a user can mend become one line and exit code 1."""
+    arguments = _parser().parse_args(argv)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    run: Command = arguments.command
+    try:
+        return run(arguments, console)
+    except (ArtifactError, PlanError, RecipeError, ValueError, FloatingPointError) as error:
+        console.print(f"[red]error:[/] {error}", markup=True)
+    except OSError as error:
+        full = (
+            " (the disk is full: free some space and run the same command again)" if error.errno == errno.ENOSPC else ""
+        )
+        console.print(f"error: {error}{full}", markup=False)
+    except KeyboardInterrupt:
+        console.print("stopped; run the same command again to resume")
+        return 130
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vdmini-compress", description="Compress a video diffusion model.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_run(commands)
+    _add_plan(commands)
+    _add_evaluate(commands)
+    _add_train_teacher(commands)
+    return parser
+
+
+def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    run = commands.add_parser("run", help="prune, heal, evaluate, measure and save: a recipe becomes an artifact")
+    run.add_argument("recipe", type=Path, metavar="RECIPE", help="such as compression/recipes/small-i2v.yaml")
+    run.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the artifact goes")
+    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as distill.steps=800")
+    run.add_argument("--json", action="store_true", help="print the artifact's vdmini.json on standard output")
+    run.set_defaults(command=_run)
+
+
+def _add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    plan = commands.add_parser("plan", help="show what a plan removes and what it leaves, without loading weights")
+    plan.add_argument("model", metavar="MODEL", help="svd, videocrafter2, or the folder of a teacher")
+    plan.add_argument(
+        "--plan", nargs="+", default=["paper"], metavar="NAME", help="a preset (paper, all-pairs, none) or blocks"
+    )
+    plan.add_argument("--width", type=int, default=None, help="in pixels; the model's own by default")
+    plan.add_argument("--height", type=int, default=None)
+    plan.add_argument("--num-frames", type=int, default=None)
+    plan.add_argument("--json", action="store_true", help="print JSON on standard output")
+    plan.set_defaults(command=_plan)
+
+
+def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    evaluate = commands.add_parser("evaluate", help="measure content and motion on held-out clips of the small world")
+    evaluate.add_argument("artifact", type=Path, metavar="DIR", help="a teacher or a student")
+    evaluate.add_argument("--clips", type=int, default=64, help="how many (default 64)")
+    evaluate.add_argument("--seed", type=int, default=0, help="picks the clips and seeds the noise (default 0)")
+    evaluate.add_argument("--json", action="store_true", help="print JSON on standard output")
+    evaluate.set_defaults(command=_evaluate)
+
+
+def _add_train_teacher(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    train = commands.add_parser(
+        "train-teacher", help="train a small teacher from nothing (an hour or more on two cores)"
+    )
+    train.add_argument("name", choices=["small-i2v", "small-t2v"], help="which teacher")
+    train.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the teacher goes")
+    train.add_argument("--device", default=None, help="such as cuda:0; the first GPU, else the CPU, by default")
+    train.add_argument("--clips", type=int, default=200, help="held-out clips for its model card (default 200)")
+    train.set_defaults(command=_train_teacher)
+
+
+def _run(arguments: argparse.Namespace, console: Console) -> int:
+    from vdmini_compress.job import Job
+    from vdmini_compress.recipe import load_recipe
+
+    recipe = load_recipe(arguments.recipe, arguments.set)
+    manifest = Job(recipe, arguments.output.absolute(), lambda line: console.print(line, markup=False)).run()
+    if arguments.json:
+        sys.stdout.write(manifest.model_dump_json(indent=2) + "\n")
+    console.print(_summary(manifest))
+    console.print(f"saved {arguments.output}; open {arguments.output / 'report.html'}")
+    return 0
+
+
+def _summary(manifest: Manifest) -> Table:
+    timing = manifest.latency[0]
+    table = Table(title=f"{manifest.name}: {timing.runs} runs in turn on {timing.device}, {timing.dtype}")
+    for heading in ("", "teacher", "vdmini"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for stage, value in timing.seconds["teacher"].items():
+        table.add_row(f"{stage} (ms)", f"{1000 * value:.1f}", f"{1000 * timing.seconds['vdmini'][stage]:.1f}")
+    low, high = timing.speedup_interval
+    table.add_row("speed-up", "1", f"{timing.speedup:.2f} ({low:.2f} to {high:.2f})")
+    for measure, value in manifest.quality["teacher"].items():
+        table.add_row(measure, f"{value:.3f}", f"{manifest.quality['vdmini'][measure]:.3f}")
+    return table
+
+
+def _plan(arguments: argparse.Namespace, _: Console) -> int:
+    from vdmini_compress.planning import run_plan
+
+    chosen = arguments.plan[0] if len(arguments.plan) == 1 else arguments.plan
+    return run_plan(
+        arguments.model,
+        chosen,
+        width=arguments.width,
+        height=arguments.height,
+        num_frames=arguments.num_frames,
+        as_json=arguments.json,
+    )
+
+
+def _evaluate(arguments: argparse.Namespace, console: Console) -> int:
+    from vdmini.engine import load_engine
+    from vdmini_compress.evaluate import evaluate
+
+    scores = evaluate(load_engine(arguments.artifact), count=arguments.clips, seed=arguments.seed)
+    if arguments.json:
+        sys.stdout.write(json.dumps(scores, indent=2) + "\n")
+        return 0
+    table = Table(title=f"{arguments.artifact}: {arguments.clips} held-out clips, seed {arguments.seed}")
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    for name, value in scores.items():
+        table.add_row(name, f"{value:.4f}")
+    console.print(table)
+    return 0
+
+
+def _train_teacher(arguments: argparse.Namespace, console: Console) -> int:
+    from vdmini_compress.teachers.card import make_teacher
+
+    make_teacher(
+        arguments.name,
+        arguments.output.absolute(),
+        device=arguments.device,
+        clips=arguments.clips,
+        say=lambda line: console.print(line, markup=False),
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""What a student learns from: encoded clips of the small world and batches of them.
+
+Legend: B clips, F frames, C latent channels, H height, W width of the latents, L tokens, D features.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from vdmini_compress.teachers import image_to_video as i2v
+from vdmini_compress.teachers import text_to_video as t2v
+
+Cache = dict[str, Tensor]
+Report = Callable[[str], None]
+
+
+class Batch(Protocol):
+    """Noisy latents with their conditions and the right answer."""
+
+    @property
+    def target_BFCHW(self) -> Tensor:
+        """The clean latents."""
+        ...
+
+    @property
+    def weight_BFHW(self) -> Tensor:
+        """How much an error counts at each place."""
+        ...
+
+    def run(self, unet: Any) -> Tensor:
+        """A U-Net's raw output on this batch."""
+        ...
+
+    def denoised(self, model_output: Tensor) -> Tensor:
+        """The clean latents [B, F, C, H, W], float32, that an output means."""
+        ...
+
+
+class World(Protocol):
+    """A source of encoded clips for one task."""
+
+    def encode(self, pipeline: Any, count: int, seed: int, report: Report) -> Cache:
+        """Encode `count` clips with the teacher's own encoders."""
+        ...
+
+    def draw(self, pipeline: Any, cache: Cache, batch_size: int, generator: torch.Generator) -> Batch:
+        """Draw one batch."""
+        ...
+
+
+class ImageWorld:
+    """The small image-to-video world."""
+
+    def encode(self, pipeline: Any, count: int, seed: int, report: Report) -> Cache:
+        """See `World`."""
+        return i2v.encode_clips(pipeline.vae, pipeline.image_encoder, count, seed + 2, report)
+
+    def draw(self, pipeline: Any, cache: Cache, batch_size: int, generator: torch.Generator) -> Batch:  # noqa: ARG002
+        """See `World`."""
+        index = torch.randint(len(cache["motion_bucket_id_N"]), (batch_size,), generator=generator)
+        return i2v.ImageBatch.draw(cache, index, generator)
+
+
+class TextWorld:
+    """The small text-to-video world."""
+
+    def encode(self, pipeline: Any, count: int, seed: int, report: Report) -> Cache:
+        """See `World`."""
+        films = t2v.training_films()
+        picked = torch.randperm(len(films), generator=torch.Generator().manual_seed(seed))[:count]
+        cache = t2v.encode_scenes(pipeline.vae, pipeline.tokenizer, [films[i] for i in picked], report)
+        parts = [pipeline.text_encoder(ids).last_hidden_state for ids in cache["tokens_NL"].split(64)]
+        return cache | {"features_NLD": torch.cat(parts)}
+
+    def draw(self, pipeline: Any, cache: Cache, batch_size: int, generator: torch.Generator) -> Batch:
+        """See `World`; noise levels are those that sampling visits."""
+        index = torch.randint(len(cache["fps_N"]), (batch_size,), generator=generator)
+        timesteps = t2v.timesteps_of(pipeline.scheduler, 4)
+        return t2v.TextBatch.draw(pipeline.scheduler, cache, index, timesteps, generator)
+
+
+WORLDS: dict[str, World] = {"i2v": ImageWorld(), "t2v": TextWorld()}

@@ -1,0 +1,118 @@
+"""`report.html`: one self-contained page that shows what was removed, what it costs and what it looks like."""
+
+import base64
+import html
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vdmini.engine import STAGES, Engine
+from vdmini.manifest import Latency, Manifest
+from vdmini.video import write_mp4
+from vdmini_compress.evaluate import settings_of
+
+ENLARGED = 4
+"""How many times a small clip's edge is enlarged, so that a page shows its pixels."""
+
+COLOURS = {"encode": "#94a3b8", "denoise": "#2563eb", "decode": "#f59e0b"}
+STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem;color:#1e293b}
+h1{margin-bottom:0}h2{margin-top:2rem}table{border-collapse:collapse}td,th{padding:.3rem .9rem;text-align:right}
+td:first-child,th:first-child{text-align:left}tr+tr{border-top:1px solid #e2e8f0}
+.clips{display:flex;gap:1.5rem;flex-wrap:wrap}figure{margin:0}video{width:256px;background:#000}
+.bar{display:flex;height:1.6rem;margin:.2rem 0 .8rem}.bar span{color:#fff;font-size:.75rem;padding:.2rem .3rem;overflow:hidden}
+.gone{color:#94a3b8;text-decoration:line-through}code{background:#f1f5f9;padding:0 .2rem}
+"""
+
+
+def showcase(teacher: Engine, student: Engine, conditions: dict[str, Any]) -> dict[str, NDArray[np.uint8]]:
+    """Both models' clips of one held-out input: variant -> frames, uint8 [F, H, W, 3]."""
+    return {
+        name: engine.generate(**settings_of(engine, **conditions)).frames
+        for name, engine in (("teacher", teacher), ("vdmini", student))
+    }
+
+
+def write(path: Path, manifest: Manifest, teacher: Manifest, shown: dict[str, NDArray[np.uint8]]) -> None:
+    """Write the report.
+
+    Args:
+        path: the HTML file.
+        manifest: the student's, complete but for its hashes.
+        teacher: the teacher's.
+        shown: clips of one input, see `showcase`.
+    """
+    timing = manifest.latency[0]
+    low, high = timing.speedup_interval
+    body = f"""<h1>{html.escape(manifest.name)}</h1>
+<p>A {html.escape(manifest.family)} model ({manifest.task}) with {len(manifest.removed_blocks)} blocks removed, healed by
+distillation from <code>{html.escape(manifest.teacher.id)}</code>. It takes <b>1/{timing.speedup:.2f}</b> of the teacher's
+time (95 % interval of the ratio {low:.2f} to {high:.2f}, {timing.runs} runs in turn on {html.escape(timing.device)},
+{timing.dtype}).</p>
+<h2>The same input, both models</h2><div class="clips">{_clips(shown, manifest.defaults.fps)}</div>
+<h2>Latency by stage</h2>{_bars(timing)}
+<h2>Size</h2>{_sizes(manifest, teacher)}
+<h2>Quality on held-out clips</h2>{_quality(manifest.quality)}
+<h2>What was removed</h2><ul>{"".join(f'<li class="gone">{html.escape(b)}</li>' for b in manifest.removed_blocks)}</ul>
+<p>A name such as <code>down_blocks.0.resnets.1</code> stands for a ResBlock with the attention blocks after it.</p>"""
+    title = html.escape(manifest.name)
+    path.write_text(
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>{body}</html>'
+    )
+
+
+def _clips(shown: dict[str, NDArray[np.uint8]], fps: int) -> str:
+    return "".join(
+        f"<figure><video autoplay loop muted playsinline src='{_video_uri(frames, fps)}'></video>"
+        f"<figcaption>{name}</figcaption></figure>"
+        for name, frames in shown.items()
+    )
+
+
+def _video_uri(frames_FHW3: NDArray[np.uint8], fps: int) -> str:
+    large = frames_FHW3.repeat(ENLARGED, axis=1).repeat(ENLARGED, axis=2)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.mp4"
+        write_mp4(large, path, fps=fps)
+        return "data:video/mp4;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _bars(timing: Latency) -> str:
+    longest = max(row["total"] for row in timing.seconds.values())
+    rows = []
+    for name, seconds in timing.seconds.items():
+        spans = "".join(
+            f'<span style="width:{100 * seconds[stage] / longest:.1f}%;background:{COLOURS[stage]}" '
+            f'title="{stage}">{stage} {1000 * seconds[stage]:.0f} ms</span>'
+            for stage in STAGES
+        )
+        rows.append(f"<div>{name}: {1000 * seconds['total']:.0f} ms</div><div class='bar'>{spans}</div>")
+    return "".join(rows)
+
+
+def _sizes(student: Manifest, teacher: Manifest) -> str:
+    rows = [
+        ("U-Net parameters", teacher.cost.unet_parameters / 1e6, student.cost.unet_parameters / 1e6, "M"),
+        ("U-Net GFLOP per forward", teacher.cost.unet_flops / 1e9, student.cost.unet_flops / 1e9, ""),
+        (
+            "VAE decoder parameters",
+            teacher.cost.vae_decoder_parameters / 1e6,
+            student.cost.vae_decoder_parameters / 1e6,
+            "M",
+        ),
+        ("all weights", teacher.cost.total_bytes / 1e6, student.cost.total_bytes / 1e6, "MB"),
+    ]
+    cells = "".join(f"<tr><td>{n}</td><td>{a:.2f} {u}</td><td>{b:.2f} {u}</td></tr>" for n, a, b, u in rows)
+    return f"<table><tr><th></th><th>teacher</th><th>vdmini</th></tr>{cells}</table>"
+
+
+def _quality(quality: dict[str, dict[str, float]]) -> str:
+    measures = sorted(quality["teacher"])
+    cells = "".join(
+        f"<tr><td>{m}</td><td>{quality['teacher'][m]:.3f}</td><td>{quality['vdmini'][m]:.3f}</td></tr>"
+        for m in measures
+    )
+    return f"<table><tr><th></th><th>teacher</th><th>vdmini</th></tr>{cells}</table>"

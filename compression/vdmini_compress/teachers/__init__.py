@@ -1,0 +1,1 @@
+"""Makes the small teachers: their architectures, their training and their model cards."""

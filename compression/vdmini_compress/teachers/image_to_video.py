@@ -1,0 +1,270 @@
+"""The small image-to-video teacher: Stable Video Diffusion's classes, trained to answer in a single forward pass.
+
+A clip of the small world follows from its first frame and `motion_bucket_id`, so the U-Net is fitted directly to the
+clean latents from noise of sigma 700, where SF-V samples (arXiv 2406.04324).
+
+Legend: B clips, F frames, C latent channels, H height, W width of the latents.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers import (
+    AutoencoderKLTemporalDecoder,
+    EulerDiscreteScheduler,
+    StableVideoDiffusionPipeline,
+    UNetSpatioTemporalConditionModel,
+)
+from torch import Tensor
+from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from vdmini.weights import save_pipeline
+from vdmini_compress.teachers.autoencoder import pixel_weight, weighted_square
+from vdmini_compress.teachers.mosaic import silence_residuals, start_as_mosaic
+from vdmini_compress.training import Losses, Schedule, generator_for
+from vdmini_compress.world import clips
+
+LATENT_CHANNELS = 16
+IMAGE_EMBED_DIM = 32
+SIGMA_MAX = 700.0
+NOISE_AUG_STRENGTH = 0.02
+MOVING_WEIGHT = 10.0
+"""How much more an error counts where something moves (the sprite is a tenth of the picture)."""
+
+
+def build_vae() -> AutoencoderKLTemporalDecoder:
+    """A temporal VAE: 64x64 pixels to 8x8 latents of 16 channels."""
+    vae = AutoencoderKLTemporalDecoder(
+        block_out_channels=(64, 32, 64, 64),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        layers_per_block=1,
+        latent_channels=LATENT_CHANNELS,
+        sample_size=64,
+        force_upcast=False,
+    )
+    start_as_mosaic(vae)
+    return vae
+
+
+def build_unet() -> UNetSpatioTemporalConditionModel:
+    """A U-Net with SVD's four stages; 64 channels at the first, since its 32 norm groups need at least two each."""
+    unet = UNetSpatioTemporalConditionModel(
+        sample_size=8,
+        in_channels=2 * LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        block_out_channels=(64, 32, 32, 32),
+        addition_time_embed_dim=32,
+        projection_class_embeddings_input_dim=96,
+        cross_attention_dim=IMAGE_EMBED_DIM,
+        num_attention_heads=(4, 2, 2, 2),
+        num_frames=8,
+    )
+    silence_residuals(unet)
+    with torch.no_grad():
+        unet.conv_in.weight[:, :LATENT_CHANNELS] = 0
+    return unet
+
+
+def build_image_encoder() -> CLIPVisionModelWithProjection:
+    """A CLIP vision model of one layer. It stays as it is drawn: the condition that counts is the image latent."""
+    config = CLIPVisionConfig(
+        image_size=224,
+        patch_size=56,
+        hidden_size=IMAGE_EMBED_DIM,
+        intermediate_size=2 * IMAGE_EMBED_DIM,
+        projection_dim=IMAGE_EMBED_DIM,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    )
+    return CLIPVisionModelWithProjection(config).eval()
+
+
+def build_scheduler() -> EulerDiscreteScheduler:
+    """SVD's scheduler."""
+    return EulerDiscreteScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        interpolation_type="linear",
+        use_karras_sigmas=True,
+        sigma_min=0.002,
+        sigma_max=SIGMA_MAX,
+        timestep_spacing="leading",
+        timestep_type="continuous",
+        steps_offset=1,
+    )
+
+
+def embed(image_encoder: CLIPVisionModelWithProjection, frame_B3HW: Tensor) -> Tensor:
+    """CLIP embeddings [B, D] of pictures in 0..1, resized and normalised as SVD's pipeline does."""
+    processor = CLIPImageProcessor()
+    mean = torch.tensor(processor.image_mean)[:, None, None]
+    std = torch.tensor(processor.image_std)[:, None, None]
+    pixels = F.interpolate(frame_B3HW, (224, 224), mode="bicubic", align_corners=True)
+    made: Tensor = image_encoder((pixels - mean) / std).image_embeds
+    return made
+
+
+@torch.no_grad()
+def encode(vae: Any, image_encoder: Any, batch: clips.ImageClips, generator: torch.Generator) -> dict[str, Tensor]:
+    """Encode a batch of clips and their conditions.
+
+    Returns:
+        latents_NFCHW: scaled latents of the clips, float16.
+        image_latents_NCHW: unscaled latents of the noise-augmented first frame, as SVD concatenates them, float16.
+        image_embeds_ND: the image encoder's embedding of the first frame, float16.
+        motion_bucket_id_N: int64 in 0..255.
+    """
+    frames = batch.frames_BF3HW
+    first = frames[:, 0] * 2 - 1
+    noisy = first + NOISE_AUG_STRENGTH * torch.randn(first.shape, generator=generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        latents = vae.encode(frames.flatten(0, 1) * 2 - 1).latent_dist.mode().float() * vae.config.scaling_factor
+        image = vae.encode(noisy).latent_dist.mode().float()
+    return {
+        "latents_NFCHW": latents.unflatten(0, frames.shape[:2]).half(),
+        "image_latents_NCHW": image.half(),
+        "image_embeds_ND": embed(image_encoder, frames[:, 0]).half(),
+        "motion_bucket_id_N": batch.motion_bucket_id_B,
+    }
+
+
+def encode_clips(
+    vae: Any, image_encoder: Any, count: int, seed: int, report: Callable[[str], None]
+) -> dict[str, Tensor]:
+    """Draw and encode `count` clips, three in four with a sprite; see `encode` for what is returned."""
+    parts = []
+    for start in range(0, count, 32):
+        generator = generator_for(seed, start)
+        size = min(32, count - start)
+        batch = clips.image_clips(size - size // 4, size // 4, generator)
+        parts.append(encode(vae, image_encoder, batch, generator))
+        if start % 512 == 0:
+            report(f"encoding {start}/{count} clips")
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def moving_weight(latents_BFCHW: Tensor) -> Tensor:
+    """Weights [B, F, H, W]: up to `MOVING_WEIGHT` where a frame differs from the first, else 1."""
+    change = (latents_BFCHW - latents_BFCHW[:, :1]).abs().mean(dim=2)
+    return 1 + (MOVING_WEIGHT - 1) * (change / 0.3).clamp(max=1)
+
+
+def denoised(model_output: Tensor, noisy: Tensor, sigma: float) -> Tensor:
+    """EDM's estimate of the clean latents under SVD's v-prediction: c_skip x + c_out F (arXiv 2206.00364, eq. 7)."""
+    return noisy / (sigma**2 + 1) - model_output * (sigma / (sigma**2 + 1) ** 0.5)
+
+
+class SmallImageToVideo:
+    """How the small image-to-video teacher is made."""
+
+    name = "small-i2v"
+    batch_size = 16
+    clips_cached = 6144
+    vae_schedule = Schedule(steps=2000, learning_rate=6e-4, warmup=50, ema_decay=0.99, checkpoint_every=200)
+    decoder_schedule = Schedule(steps=500, learning_rate=4e-4, warmup=30, ema_decay=0.98, checkpoint_every=100)
+    denoiser_schedule = Schedule(steps=1900, learning_rate=1.5e-3)
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.image_encoder = build_image_encoder()
+
+    def build_vae(self) -> AutoencoderKLTemporalDecoder:
+        """See `build_vae`."""
+        return build_vae()
+
+    def vae_batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Three frames of each of two sprite clips and one camera clip."""
+        batch = clips.image_clips(2, 1, generator)
+        start = int(torch.randint(3, (1,), generator=generator))
+        frames = batch.frames_BF3HW[:, [start, start + 2, start + 4]]
+        return frames, pixel_weight(frames, batch.background_B3HW)
+
+    def decoder_batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """One whole clip: a sprite's, two times in three."""
+        camera = int(torch.randint(3, (1,), generator=generator)) == 0
+        batch = clips.image_clips(int(not camera), int(camera), generator)
+        return batch.frames_BF3HW, pixel_weight(batch.frames_BF3HW, batch.background_B3HW)
+
+    def build_denoiser(self) -> UNetSpatioTemporalConditionModel:
+        """See `build_unet`."""
+        return build_unet()
+
+    def encode_world(self, vae: Any, seed: int, report: Callable[[str], None]) -> dict[str, Tensor]:
+        """Encode `clips_cached` clips, three in four with a sprite."""
+        return encode_clips(vae, self.image_encoder, self.clips_cached, seed + 1, report)
+
+    def denoiser_losses(
+        self, denoiser: UNetSpatioTemporalConditionModel, cache: dict[str, Tensor], device: torch.device
+    ) -> Callable[[torch.Generator, int], Losses]:
+        """The weighted squared error of the clean latents predicted from sigma 700."""
+
+        def losses(generator: torch.Generator, step: int) -> Losses:
+            index = torch.randint(len(cache["motion_bucket_id_N"]), (self.batch_size,), generator=generator)
+            batch = ImageBatch.draw(cache, index, generator).to(device)
+            with torch.autocast(device.type, torch.bfloat16):
+                made = batch.run(denoiser)
+            weight = batch.weight_BFHW
+            error = weighted_square(batch.denoised(made) - batch.target_BFCHW, cache["channel_weight_C"])
+            return {"task": (error * weight).sum() / weight.sum()}
+
+        return losses
+
+    def save_pipeline(self, vae: Any, denoiser: Any, folder: Path) -> None:
+        """Write the diffusers folder, float16."""
+        pipeline = StableVideoDiffusionPipeline(
+            vae, self.image_encoder, denoiser, build_scheduler(), CLIPImageProcessor()
+        )
+        save_pipeline(pipeline, folder)
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """One training batch at sigma 700: noisy latents, conditions and the right answer."""
+
+    target_BFCHW: Tensor
+    noisy_BFCHW: Tensor
+    image_latents_BCHW: Tensor
+    image_embeds_BD: Tensor
+    added_time_ids: Tensor
+
+    @property
+    def weight_BFHW(self) -> Tensor:
+        """See `moving_weight`."""
+        return moving_weight(self.target_BFCHW)
+
+    @staticmethod
+    def draw(cache: dict[str, Tensor], index: Tensor, generator: torch.Generator) -> "ImageBatch":
+        """Noise the clips `index` of the cache. fps says nothing in this world and is drawn from 5..30."""
+        target = cache["latents_NFCHW"][index].float()
+        fps = torch.randint(5, 31, (len(index),), generator=generator).float()
+        bucket = cache["motion_bucket_id_N"][index].float()
+        return ImageBatch(
+            target,
+            target + SIGMA_MAX * torch.randn(target.shape, generator=generator),
+            cache["image_latents_NCHW"][index].float(),
+            cache["image_embeds_ND"][index].float(),
+            torch.stack([fps - 1, bucket, torch.full_like(fps, NOISE_AUG_STRENGTH)], dim=1),
+        )
+
+    def to(self, device: torch.device) -> "ImageBatch":
+        """The same batch on a device."""
+        return ImageBatch(*(getattr(self, f.name).to(device) for f in fields(self)))
+
+    def run(self, unet: Any) -> Tensor:
+        """The U-Net's output F [B, F, C, H, W]."""
+        image = self.image_latents_BCHW[:, None].expand_as(self.target_BFCHW)
+        sample = torch.cat([self.noisy_BFCHW / (SIGMA_MAX**2 + 1) ** 0.5, image], dim=2)
+        timestep = torch.full((len(image),), 0.25 * math.log(SIGMA_MAX), device=image.device)
+        made: Tensor = unet(sample, timestep, self.image_embeds_BD[:, None], added_time_ids=self.added_time_ids).sample
+        return made
+
+    def denoised(self, model_output: Tensor) -> Tensor:
+        """The clean latents that an output F means."""
+        return denoised(model_output.float(), self.noisy_BFCHW, SIGMA_MAX)

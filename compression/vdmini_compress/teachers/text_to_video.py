@@ -1,0 +1,285 @@
+"""The small text-to-video teacher: VideoCrafter2's classes, trained as a 4-step latent consistency model.
+
+The small world's captions say all that is seen, so the clean latents that a consistency model must map every noise
+level to are known, and the model is fitted to them directly instead of being distilled from a many-step one.
+
+Legend: B clips, F frames, C latent channels, H height, W width of the latents.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, LCMScheduler
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from vdmini.text_to_video import VDMiniTextToVideoPipeline
+from vdmini.unet3d_fps import UNet3DFpsConditionModel, guidance_scale_embedding, timestep_condition
+from vdmini.weights import save_pipeline
+from vdmini_compress.teachers.autoencoder import pixel_weight, weighted_square
+from vdmini_compress.teachers.mosaic import silence_residuals, start_as_mosaic
+from vdmini_compress.teachers.words import MAX_LENGTH, build_tokenizer
+from vdmini_compress.training import Losses, Schedule
+from vdmini_compress.world import captions, clips
+
+FPS_CHOICES = (8, 12, 16)
+LATENT_CHANNELS = 8
+TEXT_WIDTH = 64
+GUIDANCE_DIM = 32
+MOVING_WEIGHT = 10.0
+"""How much more an error counts where something moves (the sprite is a tenth of the picture)."""
+
+
+def build_vae() -> AutoencoderKL:
+    """A 2D VAE: 64x64 pixels to 8x8 latents of 8 channels."""
+    vae = AutoencoderKL(
+        block_out_channels=(32, 32, 64, 64),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        latent_channels=LATENT_CHANNELS,
+        norm_num_groups=16,
+        sample_size=64,
+        mid_block_add_attention=False,
+        force_upcast=False,
+    )
+    start_as_mosaic(vae)
+    return vae
+
+
+def build_unet() -> UNet3DFpsConditionModel:
+    """A U-Net with the four stages of VideoCrafter2's, a tenth as wide."""
+    unet = UNet3DFpsConditionModel(
+        sample_size=8,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        block_out_channels=(32, 32, 64, 64),
+        norm_num_groups=8,
+        cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=16,
+        time_cond_proj_dim=GUIDANCE_DIM,
+    )
+    silence_residuals(unet)
+    return unet
+
+
+def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """A CLIP text model of two layers; it is trained together with the U-Net."""
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=TEXT_WIDTH,
+        intermediate_size=2 * TEXT_WIDTH,
+        projection_dim=TEXT_WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=MAX_LENGTH,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return CLIPTextModel(config)
+
+
+def build_scheduler() -> LCMScheduler:
+    """VideoCrafter2's noise schedule, 4 of 50 steps; the U-Net predicts the clean latents, which suits a short training."""
+    return LCMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        original_inference_steps=200,
+        prediction_type="sample",
+        clip_sample=False,
+    )
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderKL, frames_BF3HW: Tensor) -> Tensor:
+    """Scaled latents [B, F, C, H, W], float32, of clips in 0..1."""
+    flat = frames_BF3HW.flatten(0, 1) * 2 - 1
+    latents: Tensor = vae.encode(flat).latent_dist.mode() * vae.config.scaling_factor
+    return latents.unflatten(0, frames_BF3HW.shape[:2])
+
+
+Filmed = tuple[captions.Scene, int]
+"""A scene and the frames per second it is filmed at."""
+
+
+def encode_scenes(
+    vae: AutoencoderKL, tokenizer: CLIPTokenizer, pairs: list[Filmed], report: Callable[[str], None]
+) -> dict[str, Tensor]:
+    """Film and encode scenes.
+
+    Returns:
+        latents_NFCHW: scaled latents of the clips, float16.
+        weight_NFHW: how much an error counts at each place, float16.
+        tokens_NL: token ids of the captions, int64.
+        fps_N: frames per second, float32.
+    """
+    latents, weights = [], []
+    for start in range(0, len(pairs), 64):
+        part = pairs[start : start + 64]
+        batch = clips.text_clips([s for s, _ in part], torch.tensor([float(f) for _, f in part]))
+        z = encode(vae, batch.frames_BF3HW)
+        latents.append(z.half())
+        weights.append(moving_weight(z, encode(vae, batch.background_B3HW[:, None])).half())
+        if start % 640 == 0:
+            report(f"encoding {start}/{len(pairs)} clips")
+    return {
+        "latents_NFCHW": torch.cat(latents),
+        "weight_NFHW": torch.cat(weights),
+        "tokens_NL": tokenize(tokenizer, [s.caption for s, _ in pairs]),
+        "fps_N": torch.tensor([float(f) for _, f in pairs]),
+    }
+
+
+def training_films() -> list[Filmed]:
+    """Every scene that is not held out, at every fps of `FPS_CHOICES`."""
+    return [(scene, fps) for fps in FPS_CHOICES for scene in training_scenes()]
+
+
+def training_scenes() -> list[captions.Scene]:
+    """Every scene that is not held out."""
+    return [s for s in captions.all_scenes() if not captions.is_held_out(s)]
+
+
+def moving_weight(latents_BFCHW: Tensor, still_B1CHW: Tensor) -> Tensor:
+    """Weights [B, F, H, W]: `MOVING_WEIGHT` where a clip differs from its still, else 1."""
+    change = (latents_BFCHW - still_B1CHW).abs().mean(dim=2)
+    return 1 + (MOVING_WEIGHT - 1) * (change > 0.15).float()
+
+
+def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
+    """Token ids [B, MAX_LENGTH], padded and cut."""
+    made: Any = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt")
+    ids: Tensor = made.input_ids
+    return ids
+
+
+class TextToVideo(nn.Module):
+    """What is trained together: the U-Net and the text encoder."""
+
+    def __init__(self, unet: UNet3DFpsConditionModel, text_encoder: CLIPTextModel) -> None:
+        super().__init__()
+        self.unet, self.text_encoder = unet, text_encoder
+
+
+class SmallTextToVideo:
+    """How the small text-to-video teacher is made."""
+
+    name = "small-t2v"
+    batch_size = 16
+    vae_schedule = Schedule(steps=2600, learning_rate=8e-4, warmup=50, ema_decay=0.99, checkpoint_every=200)
+    decoder_schedule = None
+    denoiser_schedule = Schedule(steps=2000, learning_rate=1.5e-3)
+
+    def __init__(self) -> None:
+        self.tokenizer = build_tokenizer()
+        self.scheduler = build_scheduler()
+
+    def build_vae(self) -> AutoencoderKL:
+        """See `build_vae`."""
+        return build_vae()
+
+    def vae_batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Two frames of each of four random clips."""
+        scenes = training_scenes()
+        picked = torch.randint(len(scenes), (4,), generator=generator)
+        fps = torch.tensor(FPS_CHOICES).float()[torch.randint(len(FPS_CHOICES), (4,), generator=generator)]
+        batch = clips.text_clips([scenes[i] for i in picked], fps)
+        frames = batch.frames_BF3HW[:, torch.randint(8, (2,), generator=generator)]
+        return frames, pixel_weight(frames, batch.background_B3HW)
+
+    def decoder_batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The same as `vae_batch`: a 2D decoder doesn't know of clips."""
+        return self.vae_batch(generator)
+
+    def build_denoiser(self) -> TextToVideo:
+        """The U-Net and the text encoder."""
+        return TextToVideo(build_unet(), build_text_encoder(self.tokenizer))
+
+    def encode_world(self, vae: AutoencoderKL, seed: int, report: Callable[[str], None]) -> dict[str, Tensor]:
+        """Encode `training_films()`; nothing in it is random."""
+        return encode_scenes(vae, self.tokenizer, training_films(), report)
+
+    def denoiser_losses(
+        self, denoiser: TextToVideo, cache: dict[str, Tensor], device: torch.device
+    ) -> Callable[[torch.Generator, int], Losses]:
+        """The weighted squared error of the predicted clean latents at the noise levels of 4 and 16 step sampling."""
+        few, many = timesteps_of(self.scheduler, 4), timesteps_of(self.scheduler, 16)
+
+        def losses(generator: torch.Generator, step: int) -> Losses:
+            index = torch.randint(len(cache["fps_N"]), (self.batch_size,), generator=generator)
+            batch = TextBatch.draw(self.scheduler, cache, index, few if step % 2 else many, generator).to(device)
+            with torch.autocast(device.type, torch.bfloat16):
+                text = denoiser.text_encoder(batch.tokens_BL).last_hidden_state
+                made = batch.run(denoiser.unet, text)
+            error = weighted_square(made.float() - batch.target_BFCHW, cache["channel_weight_C"])
+            return {"task": (error * batch.weight_BFHW).sum() / batch.weight_BFHW.sum()}
+
+        return losses
+
+    def save_pipeline(self, vae: AutoencoderKL, denoiser: TextToVideo, folder: Path) -> None:
+        """Write the diffusers folder, float16."""
+        pipeline = VDMiniTextToVideoPipeline(
+            vae, denoiser.text_encoder, self.tokenizer, denoiser.unet, build_scheduler()
+        )
+        save_pipeline(pipeline, folder)
+
+
+def timesteps_of(scheduler: LCMScheduler, steps: int) -> Tensor:
+    """The timesteps that sampling in so many steps visits, int64, falling."""
+    scheduler.set_timesteps(steps, original_inference_steps=scheduler.config.original_inference_steps)
+    timesteps: Tensor = scheduler.timesteps.clone()
+    return timesteps
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """One training batch: noisy latents, conditions and the right answer."""
+
+    target_BFCHW: Tensor
+    weight_BFHW: Tensor
+    noisy_BFCHW: Tensor
+    timestep_B: Tensor
+    condition: Tensor
+    tokens_BL: Tensor
+    features_BLD: Tensor | None = None
+
+    @staticmethod
+    def draw(
+        scheduler: LCMScheduler, cache: dict[str, Tensor], index: Tensor, timesteps: Tensor, generator: torch.Generator
+    ) -> "TextBatch":
+        """Noise the clips `index` of the cache to random ones of `timesteps`; w is drawn from 5..15."""
+        count = len(index)
+        target = cache["latents_NFCHW"][index].float()
+        noise = torch.randn(target.shape, generator=generator)
+        timestep = timesteps[torch.randint(len(timesteps), (count,), generator=generator)]
+        guidance = guidance_scale_embedding(5 + 10 * torch.rand(count, generator=generator), GUIDANCE_DIM)
+        return TextBatch(
+            target,
+            cache["weight_NFHW"][index].float(),
+            scheduler.add_noise(target, noise, timestep),
+            timestep,
+            timestep_condition(guidance, cache["fps_N"][index]),
+            cache["tokens_NL"][index],
+            cache["features_NLD"][index] if "features_NLD" in cache else None,
+        )
+
+    def to(self, device: torch.device) -> "TextBatch":
+        """The same batch on a device."""
+        values = (getattr(self, f.name) for f in fields(self))
+        return TextBatch(*(None if value is None else value.to(device) for value in values))
+
+    def run(self, unet: Any, text: Tensor | None = None) -> Tensor:
+        """The U-Net's prediction [B, F, C, H, W], on the given text features or else the cached ones."""
+        text = self.features_BLD if text is None else text
+        noisy = self.noisy_BFCHW.transpose(1, 2)
+        made: Tensor = unet(noisy, self.timestep_B, text, timestep_cond=self.condition).sample.transpose(1, 2)
+        return made
+
+    def denoised(self, model_output: Tensor) -> Tensor:
+        """The clean latents that an output means: itself, since the scheduler's `prediction_type` is "sample"."""
+        return model_output.float()

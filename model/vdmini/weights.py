@@ -1,0 +1,20 @@
+"""How weights are stored: float16, as safetensors."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def save_pipeline(pipeline: Any, folder: Path) -> None:
+    """Write a diffusers folder with float16 weights.
+
+    Args:
+        pipeline: any diffusers pipeline; its modules are float16 afterwards.
+        folder: where to write.
+    """
+    for component in pipeline.components.values():
+        if isinstance(component, nn.Module):
+            nn.Module.to(component, dtype=torch.float16)
+    pipeline.save_pretrained(folder, safe_serialization=True)
