@@ -57,10 +57,10 @@ class ImageWorld:
         """See `World`."""
         return i2v.encode_clips(pipeline.vae, pipeline.image_encoder, count, seed + 2, report)
 
-    def draw(self, pipeline: Any, cache: Cache, batch_size: int, generator: torch.Generator) -> Batch:  # noqa: ARG002
+    def draw(self, pipeline: Any, cache: Cache, batch_size: int, generator: torch.Generator) -> Batch:
         """See `World`."""
         index = torch.randint(len(cache["motion_bucket_id_N"]), (batch_size,), generator=generator)
-        return i2v.ImageBatch.draw(cache, index, generator)
+        return i2v.ImageBatch.draw(cache, index, generator).to(pipeline.device)
 
 
 class TextWorld:
@@ -71,14 +71,15 @@ class TextWorld:
         films = t2v.training_films()
         picked = torch.randperm(len(films), generator=torch.Generator().manual_seed(seed))[:count]
         cache = t2v.encode_scenes(pipeline.vae, pipeline.tokenizer, [films[i] for i in picked], report)
-        parts = [pipeline.text_encoder(ids).last_hidden_state for ids in cache["tokens_NL"].split(64)]
-        return cache | {"features_NLD": torch.cat(parts)}
+        tokens = cache["tokens_NL"].to(pipeline.device)
+        parts = [pipeline.text_encoder(ids).last_hidden_state for ids in torch.split(tokens, 64)]
+        return cache | {"features_NLD": torch.cat(parts).cpu()}
 
     def draw(self, pipeline: Any, cache: Cache, batch_size: int, generator: torch.Generator) -> Batch:
         """See `World`; noise levels are those that sampling visits."""
         index = torch.randint(len(cache["fps_N"]), (batch_size,), generator=generator)
         timesteps = t2v.timesteps_of(pipeline.scheduler, 4)
-        return t2v.TextBatch.draw(pipeline.scheduler, cache, index, timesteps, generator)
+        return t2v.TextBatch.draw(pipeline.scheduler, cache, index, timesteps, generator).to(pipeline.device)
 
 
 WORLDS: dict[str, World] = {"i2v": ImageWorld(), "t2v": TextWorld()}

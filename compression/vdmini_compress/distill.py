@@ -35,7 +35,7 @@ class Distillation:
         self.pipeline, self.student, self.world, self.cache, self.settings = pipeline, student, world, cache, settings
         self.teacher_taps, self.student_taps = family.taps(pipeline.unet), family.taps(student)
         latents = next(value for name, value in cache.items() if name == "latents_NFCHW")
-        self.channel_weight_C = decoder_sensitivity(pipeline.vae, latents[:4].float())
+        self.channel_weight_C = decoder_sensitivity(pipeline.vae, latents[:4].float().to(pipeline.device))
 
     def losses(self, generator: torch.Generator, _: int) -> Losses:
         """Draw a batch and compute the weighted losses.
@@ -44,7 +44,7 @@ class Distillation:
             "task" (against the right answer), "output" (against the teacher) and "icd" (feature distance).
         """
         batch = self.world.draw(self.pipeline, self.cache, self.settings.batch_size, generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(self.pipeline.device.type, torch.bfloat16):
             with torch.no_grad(), tapped(self.pipeline.unet, self.teacher_taps) as teacher_features:
                 right = batch.run(self.pipeline.unet)
             with tapped(self.student, self.student_taps) as student_features:
@@ -77,7 +77,7 @@ def heal(distillation: Distillation, folder: Path, *, seed: int, report: Callabl
     distillation.pipeline.unet.requires_grad_(False)
     distillation.student.requires_grad_(True).train()
     run = Run(folder, distillation.student, schedule, report=report)
-    with fast_attention(torch.device("cpu")):
+    with fast_attention(distillation.pipeline.device):
         run.train(distillation.losses)
     distillation.student.eval()
     return run.seconds

@@ -1,4 +1,7 @@
-"""The job: prune, distill, evaluate, measure, save. Every stage keeps its result in a work folder, so a kill costs little."""
+"""The job: prune, distill, evaluate, measure, save.
+
+Every stage keeps its result in a work folder, so that a kill costs little.
+"""
 
 import hashlib
 import json
@@ -58,7 +61,7 @@ class Job:
             OSError: when the disk is too full, before anything is written.
         """
         refuse_foreign(self.output)
-        teacher = load_engine(self.recipe.teacher, device="cpu", dtype="float32")
+        teacher = load_engine(self.recipe.teacher, dtype="float32")
         if teacher.manifest.variant != "teacher":
             raise ArtifactError(f"{self.recipe.teacher} is a student already; give its teacher")
         plan = plan_for(self.recipe, teacher)
@@ -96,7 +99,8 @@ class Job:
             partial = path.with_suffix(".partial")
             save_file({name: value.contiguous() for name, value in cache.items()}, partial)
             os.replace(partial, path)
-        return load_file(path)
+        encoded: Cache = load_file(path)
+        return encoded
 
     def _student(self, teacher: Engine, plan: PruningPlan) -> tuple[Any, float]:
         """The healed student and the seconds its training took."""
@@ -131,7 +135,8 @@ class Job:
         return Engine(manifest, teacher.family, pipeline, device=teacher.torch_device, dtype=teacher.torch_dtype)
 
     def _scores(self, teacher: Engine, student: Engine) -> dict[str, Scores]:
-        return self._kept("quality.json", lambda: self._evaluate_both(teacher, student))
+        scores: dict[str, Scores] = self._kept("quality.json", lambda: self._evaluate_both(teacher, student))
+        return scores
 
     def _evaluate_both(self, teacher: Engine, student: Engine) -> dict[str, Scores]:
         wanted = self.recipe.evaluate

@@ -19,7 +19,9 @@ def output_loss(student_BFCHW: Tensor, teacher_BFCHW: Tensor, weight_BFHW: Tenso
     Returns:
         A scalar.
     """
-    error = (student_BFCHW.float() - teacher_BFCHW.float()).square() * channel_weight_C[:, None, None]
+    error = (student_BFCHW.float() - teacher_BFCHW.float()).square() * channel_weight_C.to(student_BFCHW.device)[
+        :, None, None
+    ]
     return (error.mean(dim=2) * weight_BFHW).sum() / weight_BFHW.sum()
 
 

@@ -140,7 +140,7 @@ class Run:
         factor = warm_cosine(self.step, self.schedule.steps, self.schedule.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.learning_rate * factor
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         nn.utils.clip_grad_norm_(self.trained, self.schedule.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
 import torch
+import transformers
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -212,6 +214,8 @@ def load_engine(folder: Path, *, device: str | None = None, dtype: str | None = 
         vdmini.artifact.ArtifactError: when a file of the artifact is missing or damaged, naming it.
     """
     manifest = verify(folder)
+    for logging in (diffusers.utils.logging, transformers.utils.logging):
+        logging.disable_progress_bar()
     family = family_named(manifest.family)
     where = pick_device(device)
     precision = pick_dtype(dtype, where)

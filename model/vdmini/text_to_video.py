@@ -21,7 +21,7 @@ StepCallback = Callable[[Any, int, int, dict[str, Any]], dict[str, Any]]
 
 
 @dataclass
-class TextToVideoOutput(BaseOutput):  # type: ignore[misc]
+class TextToVideoOutput(BaseOutput):
     """Generated clips.
 
     Args:
@@ -31,7 +31,7 @@ class TextToVideoOutput(BaseOutput):  # type: ignore[misc]
     frames: Any
 
 
-class VDMiniTextToVideoPipeline(DiffusionPipeline):  # type: ignore[misc]
+class VDMiniTextToVideoPipeline(DiffusionPipeline):
     """Samples a latent consistency model with distilled guidance (T2V-Turbo-v2, arXiv 2410.05677).
 
     Args:
@@ -77,7 +77,8 @@ class VDMiniTextToVideoPipeline(DiffusionPipeline):  # type: ignore[misc]
         clips, _, frames = latents_BCFHW.shape[:3]
         flat = latents_BCFHW.transpose(1, 2).flatten(0, 1) / self.vae.config.scaling_factor
         parts = [self.vae.decode(part).sample for part in flat.split(decode_chunk_size)]
-        return torch.cat(parts).unflatten(0, (clips, frames)).transpose(1, 2).float()
+        pixels = torch.cat(parts)
+        return pixels.reshape(clips, frames, *pixels.shape[1:]).transpose(1, 2).float()
 
     @torch.no_grad()
     def __call__(

@@ -15,7 +15,7 @@ MOTION_COND_DIM = 256
 """Width of T2V-Turbo-v2's motion condition (arXiv 2410.05677)."""
 
 
-class VideoTimestepEmbedding(TimestepEmbedding):  # type: ignore[misc]
+class VideoTimestepEmbedding(TimestepEmbedding):
     """A timestep embedding with guidance, fps and motion conditions.
 
     VideoCrafter2 adds an embedding of fps after the second layer. T2V-Turbo-v2 adds `motion_cond_proj` and
@@ -67,7 +67,7 @@ class VideoTimestepEmbedding(TimestepEmbedding):  # type: ignore[misc]
         return combined
 
 
-class UNet3DFpsConditionModel(UNet3DConditionModel):  # type: ignore[misc]
+class UNet3DFpsConditionModel(UNet3DConditionModel):
     """`UNet3DConditionModel` with the fps and motion embeddings of VideoCrafter2 and T2V-Turbo-v2.
 
     Call it as the stock class; pass `timestep_cond=timestep_condition(...)`.
@@ -78,7 +78,7 @@ class UNet3DFpsConditionModel(UNet3DConditionModel):  # type: ignore[misc]
     The remaining arguments are those of `UNet3DConditionModel`.
     """
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         sample_size: int | None = None,
@@ -88,10 +88,14 @@ class UNet3DFpsConditionModel(UNet3DConditionModel):  # type: ignore[misc]
         up_block_types: tuple[str, ...] = ("UpBlock3D", *("CrossAttnUpBlock3D",) * 3),
         block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280),
         layers_per_block: int = 2,
+        downsample_padding: int = 1,
+        mid_block_scale_factor: float = 1,
         act_fn: str = "silu",
         norm_num_groups: int = 32,
+        norm_eps: float = 1e-5,
         cross_attention_dim: int = 1024,
         attention_head_dim: int = 64,
+        num_attention_heads: int | None = None,
         time_cond_proj_dim: int | None = 256,
         motion_cond: bool = False,
     ) -> None:
@@ -103,10 +107,14 @@ class UNet3DFpsConditionModel(UNet3DConditionModel):  # type: ignore[misc]
             "up_block_types": up_block_types,
             "block_out_channels": block_out_channels,
             "layers_per_block": layers_per_block,
+            "downsample_padding": downsample_padding,
+            "mid_block_scale_factor": mid_block_scale_factor,
             "act_fn": act_fn,
             "norm_num_groups": norm_num_groups,
+            "norm_eps": norm_eps,
             "cross_attention_dim": cross_attention_dim,
             "attention_head_dim": attention_head_dim,
+            "num_attention_heads": num_attention_heads,
             "time_cond_proj_dim": time_cond_proj_dim,
         }
         super().__init__(**stock)

@@ -24,7 +24,7 @@ def decode(vae: Any, latents_BFCHW: Tensor) -> Tensor:
     frames = latents_BFCHW.shape[1]
     extra = {"num_frames": frames} if hasattr(vae.decoder, "time_conv_out") else {}
     pixels: Tensor = vae.decode(latents_BFCHW.flatten(0, 1), **extra).sample
-    return pixels.unflatten(0, (-1, frames))
+    return pixels.reshape(-1, frames, *pixels.shape[1:])
 
 
 @torch.no_grad()
@@ -44,7 +44,8 @@ def decoder_sensitivity(vae: Any, latents_BFCHW: Tensor, *, nudge: float = 0.1) 
     generator = torch.Generator().manual_seed(0)
     latents = latents_BFCHW / vae.config.scaling_factor
     clean = decode(vae, latents)
-    noise = nudge / vae.config.scaling_factor * torch.randn(latents[:, :, 0].shape, generator=generator).to(latents)
+    unit = torch.randn(latents[:, :, 0].shape, generator=generator).to(latents)
+    noise = nudge / vae.config.scaling_factor * unit
     changes = []
     for channel in range(latents.shape[2]):
         nudged = latents.clone()
@@ -96,13 +97,13 @@ def pixel_weight(clip_BF3HW: Tensor, background_B3HW: Tensor) -> Tensor:
 def losses_of(vae: nn.Module, batch: Batch, device: torch.device) -> Callable[[torch.Generator, int], Losses]:
     """Named losses of one step: weighted absolute and squared error of pixels, absolute error of edges, KL."""
 
-    def losses(generator: torch.Generator, step: int) -> Losses:
+    def losses(generator: torch.Generator, _: int) -> Losses:
         clip, weight = batch(generator)
-        clip, weight = clip.to(device) * 2 - 1, weight.to(device) / weight.mean()
+        clip, weight = clip.to(device) * 2 - 1, (weight / weight.mean()).to(device)
         with torch.autocast(device.type, torch.bfloat16):
             made, kl = reconstruct(vae, clip, generator)
         made = made.float()
-        edge = sum((F.l1_loss(a, b) for a, b in zip(_edges(made), _edges(clip), strict=True)), torch.zeros(()))
+        edge = torch.stack([F.l1_loss(a, b) for a, b in zip(_edges(made), _edges(clip), strict=True)]).sum()
         return {
             "absolute": (weight * (made - clip).abs()).mean(),
             "squared": (weight * (made - clip).square()).mean() * 4,

@@ -33,8 +33,8 @@ FAMILIES = {"small-i2v": ("svd", "i2v"), "small-t2v": ("videocrafter2", "t2v")}
 
 def teacher_named(name: str) -> Teacher:
     """How a small teacher is made, by its name."""
-    made: Teacher = SmallImageToVideo() if name == "small-i2v" else SmallTextToVideo()
-    return made
+    teachers: dict[str, Callable[[], Teacher]] = {"small-i2v": SmallImageToVideo, "small-t2v": SmallTextToVideo}
+    return teachers[name]()
 
 
 def make_teacher(name: str, output: Path, *, device: str | None, clips: int, say: Report) -> Manifest:

@@ -107,8 +107,8 @@ def embed(image_encoder: CLIPVisionModelWithProjection, frame_B3HW: Tensor) -> T
     mean = torch.tensor(processor.image_mean)[:, None, None]
     std = torch.tensor(processor.image_std)[:, None, None]
     pixels = F.interpolate(frame_B3HW, (224, 224), mode="bicubic", align_corners=True)
-    made: Tensor = image_encoder((pixels - mean) / std).image_embeds
-    return made
+    made: Tensor = image_encoder(((pixels - mean) / std).to(image_encoder.device)).image_embeds
+    return made.cpu()
 
 
 @torch.no_grad()
@@ -124,11 +124,12 @@ def encode(vae: Any, image_encoder: Any, batch: clips.ImageClips, generator: tor
     frames = batch.frames_BF3HW
     first = frames[:, 0] * 2 - 1
     noisy = first + NOISE_AUG_STRENGTH * torch.randn(first.shape, generator=generator)
-    with torch.autocast("cpu", torch.bfloat16):
-        latents = vae.encode(frames.flatten(0, 1) * 2 - 1).latent_dist.mode().float() * vae.config.scaling_factor
-        image = vae.encode(noisy).latent_dist.mode().float()
+    with torch.autocast(vae.device.type, torch.bfloat16):
+        pixels = (frames.flatten(0, 1) * 2 - 1).to(vae.device)
+        latents = vae.encode(pixels).latent_dist.mode().float().cpu() * vae.config.scaling_factor
+        image = vae.encode(noisy.to(vae.device)).latent_dist.mode().float().cpu()
     return {
-        "latents_NFCHW": latents.unflatten(0, frames.shape[:2]).half(),
+        "latents_NFCHW": latents.reshape(*frames.shape[:2], *latents.shape[1:]).half(),
         "image_latents_NCHW": image.half(),
         "image_embeds_ND": embed(image_encoder, frames[:, 0]).half(),
         "motion_bucket_id_N": batch.motion_bucket_id_B,
@@ -151,14 +152,19 @@ def encode_clips(
 
 
 def moving_weight(latents_BFCHW: Tensor) -> Tensor:
-    """Weights [B, F, H, W]: up to `MOVING_WEIGHT` where a frame differs from the first, else 1."""
+    """Weights [B, F, H, W], mean 1 in each clip: up to `MOVING_WEIGHT` times as much where a frame left the first.
+
+    A camera changes everything and a sprite little, so without the mean of 1 the camera's clips would decide alone.
+    """
     change = (latents_BFCHW - latents_BFCHW[:, :1]).abs().mean(dim=2)
-    return 1 + (MOVING_WEIGHT - 1) * (change / 0.3).clamp(max=1)
+    weight = 1 + (MOVING_WEIGHT - 1) * (change / 0.6).clamp(max=1)
+    return weight / weight.mean(dim=(1, 2, 3), keepdim=True)
 
 
 def denoised(model_output: Tensor, noisy: Tensor, sigma: float) -> Tensor:
     """EDM's estimate of the clean latents under SVD's v-prediction: c_skip x + c_out F (arXiv 2206.00364, eq. 7)."""
-    return noisy / (sigma**2 + 1) - model_output * (sigma / (sigma**2 + 1) ** 0.5)
+    clean: Tensor = noisy / (sigma**2 + 1) - model_output * (sigma / (sigma**2 + 1) ** 0.5)
+    return clean
 
 
 class SmallImageToVideo:
@@ -168,8 +174,10 @@ class SmallImageToVideo:
     batch_size = 16
     clips_cached = 6144
     vae_schedule = Schedule(steps=2000, learning_rate=6e-4, warmup=50, ema_decay=0.99, checkpoint_every=200)
-    decoder_schedule = Schedule(steps=500, learning_rate=4e-4, warmup=30, ema_decay=0.98, checkpoint_every=100)
-    denoiser_schedule = Schedule(steps=1900, learning_rate=1.5e-3)
+    decoder_schedule: Schedule | None = Schedule(
+        steps=500, learning_rate=4e-4, warmup=30, ema_decay=0.98, checkpoint_every=100
+    )
+    denoiser_schedule = Schedule(steps=1500, learning_rate=1.5e-3)
 
     def __init__(self) -> None:
         torch.manual_seed(0)
@@ -205,7 +213,7 @@ class SmallImageToVideo:
     ) -> Callable[[torch.Generator, int], Losses]:
         """The weighted squared error of the clean latents predicted from sigma 700."""
 
-        def losses(generator: torch.Generator, step: int) -> Losses:
+        def losses(generator: torch.Generator, _: int) -> Losses:
             index = torch.randint(len(cache["motion_bucket_id_N"]), (self.batch_size,), generator=generator)
             batch = ImageBatch.draw(cache, index, generator).to(device)
             with torch.autocast(device.type, torch.bfloat16):

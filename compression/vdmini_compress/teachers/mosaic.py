@@ -93,25 +93,22 @@ def _taps(conv: nn.Conv2d, out: int, into: int, value: float, corner: int) -> No
         conv.weight[out, into, 1, 1] = value
 
 
-def _start(conv: nn.Conv2d) -> None:
+def _start(conv: Any) -> None:
     """Let colours through and add the constant."""
-    assert conv.bias is not None
     _keep(conv, COLOURS)
     conv.weight[CONSTANT] = 0
     conv.bias[CONSTANT] = 1
 
 
-def _keep(conv: nn.Conv2d, channels: int, corner: int = 1) -> None:
-    assert conv.bias is not None
+def _keep(conv: Any, channels: int, corner: int = 1) -> None:
     conv.weight[:channels] = 0
     conv.bias[:channels] = 0
     for channel in range(channels):
         _taps(conv, channel, channel, 1.0, corner)
 
 
-def _pair(conv: nn.Conv2d, *, corner: int, mean: float) -> None:
+def _pair(conv: Any, *, corner: int, mean: float) -> None:
     """Make the pairs (x, P - x) and (-x, P + x) of each colour."""
-    assert conv.bias is not None
     conv.weight[:PAIRED] = 0
     conv.bias[:PAIRED] = 0
     for colour in range(COLOURS):
@@ -123,9 +120,8 @@ def _pair(conv: nn.Conv2d, *, corner: int, mean: float) -> None:
             conv.bias[first + 1] = -GAIN * mean
 
 
-def _unpair(conv: nn.Conv2d) -> None:
+def _unpair(conv: Any) -> None:
     """Read each colour from its two pairs, undoing the norm's division."""
-    assert conv.bias is not None
     conv.weight[:COLOURS] = 0
     conv.bias[:COLOURS] = 0
     divisor = GAIN * RING_DEVIATION / 2**0.5

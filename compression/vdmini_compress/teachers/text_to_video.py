@@ -52,7 +52,7 @@ def build_vae() -> AutoencoderKL:
 
 def build_unet() -> UNet3DFpsConditionModel:
     """A U-Net with the four stages of VideoCrafter2's, a tenth as wide."""
-    unet = UNet3DFpsConditionModel(
+    unet: UNet3DFpsConditionModel = UNet3DFpsConditionModel(
         sample_size=8,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
@@ -84,7 +84,7 @@ def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def build_scheduler() -> LCMScheduler:
-    """VideoCrafter2's noise schedule, 4 of 50 steps; the U-Net predicts the clean latents, which suits a short training."""
+    """VideoCrafter2's noise schedule; the U-Net predicts the clean latents, which suits a short training."""
     return LCMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -99,8 +99,8 @@ def build_scheduler() -> LCMScheduler:
 def encode(vae: AutoencoderKL, frames_BF3HW: Tensor) -> Tensor:
     """Scaled latents [B, F, C, H, W], float32, of clips in 0..1."""
     flat = frames_BF3HW.flatten(0, 1) * 2 - 1
-    latents: Tensor = vae.encode(flat).latent_dist.mode() * vae.config.scaling_factor
-    return latents.unflatten(0, frames_BF3HW.shape[:2])
+    latents: Tensor = vae.encode(flat.to(vae.device)).latent_dist.mode().cpu() * vae.config.scaling_factor
+    return latents.reshape(*frames_BF3HW.shape[:2], *latents.shape[1:])
 
 
 Filmed = tuple[captions.Scene, int]
@@ -172,7 +172,7 @@ class SmallTextToVideo:
     name = "small-t2v"
     batch_size = 16
     vae_schedule = Schedule(steps=2600, learning_rate=8e-4, warmup=50, ema_decay=0.99, checkpoint_every=200)
-    decoder_schedule = None
+    decoder_schedule: Schedule | None = None
     denoiser_schedule = Schedule(steps=2000, learning_rate=1.5e-3)
 
     def __init__(self) -> None:
@@ -200,7 +200,12 @@ class SmallTextToVideo:
         """The U-Net and the text encoder."""
         return TextToVideo(build_unet(), build_text_encoder(self.tokenizer))
 
-    def encode_world(self, vae: AutoencoderKL, seed: int, report: Callable[[str], None]) -> dict[str, Tensor]:
+    def encode_world(
+        self,
+        vae: AutoencoderKL,
+        seed: int,  # noqa: ARG002 - all captions are encoded, so there is nothing to draw
+        report: Callable[[str], None],
+    ) -> dict[str, Tensor]:
         """Encode `training_films()`; nothing in it is random."""
         return encode_scenes(vae, self.tokenizer, training_films(), report)
 
@@ -270,8 +275,9 @@ class TextBatch:
 
     def to(self, device: torch.device) -> "TextBatch":
         """The same batch on a device."""
-        values = (getattr(self, f.name) for f in fields(self))
-        return TextBatch(*(None if value is None else value.to(device) for value in values))
+        values: Any = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved: Any = {name: value if value is None else value.to(device) for name, value in values.items()}
+        return TextBatch(**moved)
 
     def run(self, unet: Any, text: Tensor | None = None) -> Tensor:
         """The U-Net's prediction [B, F, C, H, W], on the given text features or else the cached ones."""

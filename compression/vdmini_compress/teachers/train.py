@@ -95,7 +95,8 @@ def latent_cache(teacher: Teacher, vae: Any, folder: Path, report: Report) -> di
         partial = path.with_suffix(".partial")
         save_file({name: tensor.contiguous() for name, tensor in cache.items()}, partial)
         os.replace(partial, path)
-    return load_file(path)
+    encoded: dict[str, Tensor] = load_file(path)
+    return encoded
 
 
 def train_teacher(teacher: Teacher, folder: Path, device: torch.device, report: Report) -> tuple[Any, Any]:

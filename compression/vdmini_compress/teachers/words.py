@@ -1,4 +1,4 @@
-"""The small text-to-video teacher's tokenizer: CLIP's, with one token for each word of the small world's captions."""
+"""The small text-to-video teacher's tokenizer: CLIP's, with merges for the words of the small world's captions."""
 
 import itertools
 from typing import Any
@@ -9,7 +9,7 @@ from vdmini_compress.world.captions import BACKGROUNDS, SPEEDS
 from vdmini_compress.world.shapes import COLOURS, DIRECTIONS, SHAPES
 
 MAX_LENGTH = 24
-"""Tokens per caption, start and end included; the longest caption of the world has 14."""
+"""Tokens per caption, start and end included; the longest caption of the world has 21."""
 
 END = "</w>"
 
@@ -21,7 +21,11 @@ def world_words() -> list[str]:
 
 
 def build_tokenizer() -> CLIPTokenizer:
-    """A byte-pair tokenizer that spells unknown words letter by letter and reads the world's words whole."""
+    """A byte-pair tokenizer that knows the world's words.
+
+    Most of them are one token; "green" and "background" are a few, since other words' merges come before theirs.
+    Unknown words are spelled in pieces.
+    """
     letters = [chr(code) for code in range(ord("!"), ord("~") + 1)]
     vocab: dict[str, int] = {}
     for token in [*letters, *(letter + END for letter in letters)]:

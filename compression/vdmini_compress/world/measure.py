@@ -75,7 +75,8 @@ def _shift(clip_BF3HW: Tensor, offset_BF2: Tensor) -> Tensor:
     axis = (torch.arange(size) + 0.5) / size * 2 - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     grid = torch.stack([x, y], dim=-1) + (offset_BF2.flatten(0, 1) * 2 / size)[:, None, None]
-    return F.grid_sample(flat, grid, padding_mode="border", align_corners=False).unflatten(0, clip_BF3HW.shape[:2])
+    moved = F.grid_sample(flat, grid, padding_mode="border", align_corners=False)
+    return moved.view_as(clip_BF3HW)
 
 
 def psnr(made: Tensor, true: Tensor) -> float:
@@ -93,7 +94,6 @@ def colours(made_BF3HW: Tensor, made: Track) -> Tensor:
 
 def shapes(made: Track, radius: float) -> Tensor:
     """Index into `SHAPES` [B] of each clip's sprite: the outline that overlaps its mask best, over all frames."""
-    count, frames = made.centre_BF2.shape[:2]
     overlaps = []
     for index in range(len(SHAPES)):
         template = _template(index, radius, made.centre_BF2)

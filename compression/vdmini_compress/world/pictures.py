@@ -65,6 +65,7 @@ class Pyramid:
 
     @staticmethod
     def of(photo_3HW: Tensor, smallest: int) -> "Pyramid":
+        """Shrink a photograph step by step while its shorter edge has at least `smallest` pixels."""
         levels = [photo_3HW]
         height, width = photo_3HW.shape[-2:]
         scale = 1 / math.sqrt(2)

@@ -87,7 +87,8 @@ def _offsets(centre_BF2: Tensor, size: int) -> tuple[Tensor, Tensor]:
     axis = torch.arange(size, dtype=torch.float32) + 0.5
     dx = axis[None, None, None, :] - centre_BF2[..., 0, None, None]
     dy = axis[None, None, :, None] - centre_BF2[..., 1, None, None]
-    return torch.broadcast_tensors(dx, dy)  # type: ignore[return-value]
+    wide: tuple[Tensor, Tensor] = torch.broadcast_tensors(dx, dy)
+    return wide
 
 
 def paint(background_BF3HW: Tensor, sprites: Sprites, *, eye: bool) -> Tensor:

@@ -12,7 +12,7 @@ from vdmini.families.base import Inputs, StepDone
 
 
 class StableVideoDiffusion:
-    """Image to video with `UNetSpatioTemporalConditionModel` and an Euler sampler; one step from sigma 700 is SF-V's."""
+    """Image to video with `UNetSpatioTemporalConditionModel` and an Euler sampler; one step is SF-V's."""
 
     name = "svd"
     task: Literal["i2v", "t2v"] = "i2v"

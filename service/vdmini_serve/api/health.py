@@ -1,0 +1,34 @@
+"""`/livez`, `/readyz` and `/metrics`."""
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import JSONResponse, Response
+
+from vdmini_serve.api.exposition import render
+from vdmini_serve.api.state import ServiceDep
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/livez", summary="Whether the API runs")
+async def livez() -> dict[str, str]:
+    """Says nothing about Redis and workers: restarting the API would not help those."""
+    return {"status": "alive"}
+
+
+@router.get("/readyz", summary="Whether jobs are taken and run", responses={503: {"description": "not now"}})
+async def readyz(service: ServiceDep) -> Response:
+    """200 when Redis answers and a worker with loaded models gives signs of life."""
+    workers = await service.store.workers()
+    ready = any(worker.ready and worker.models for worker in workers)
+    content = {
+        "status": "ready" if ready else "no worker with loaded models",
+        "workers": [worker.model_dump(mode="json") for worker in workers],
+    }
+    return JSONResponse(content, status_code=200 if ready else 503, headers={} if ready else {"Retry-After": "2"})
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+async def metrics(service: ServiceDep) -> Response:
+    """The same numbers from each replica: scrape one address."""
+    return Response(await render(service), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,32 @@
+"""Finding jobs whose worker died, or that were never published. What becomes of them is decided by a Lua script."""
+
+import asyncio
+import logging
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from vdmini_serve.api.store import ApiStore
+from vdmini_serve.contract.broker import publish
+
+log = logging.getLogger(__name__)
+
+
+async def publish_job(store: ApiStore, app: Celery, job_id: str, task: str) -> None:
+    """Hand an accepted job to the broker and note it; if that fails the reaper does it later."""
+    await asyncio.to_thread(publish, app, job_id, task)
+    await store.mark_published(job_id)
+
+
+async def reap(store: ApiStore, app: Celery) -> None:
+    """Look for lost jobs until cancelled."""
+    while True:
+        await asyncio.sleep(store.settings.heartbeat_seconds)
+        try:
+            for job_id in await store.active():
+                if await store.recover(job_id):
+                    log.warning("job %s is published again", job_id)
+                    await publish_job(store, app, job_id, (await store.get(job_id)).task)
+        except (RedisError, OperationalError) as error:
+            log.warning("cannot look for lost jobs: %s", error)

@@ -1,0 +1,37 @@
+"""What all routes of one application share."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from celery import Celery
+from fastapi import Depends, Request
+
+from vdmini_serve.api.finished import FinishedJobs
+from vdmini_serve.api.store import ApiStore
+from vdmini_serve.contract.settings import Settings
+
+
+@dataclass(frozen=True)
+class Service:
+    """The service behind the routes.
+
+    Args:
+        settings: of the application.
+        store: the jobs.
+        celery: publishes them.
+        finished: wakes requests that wait.
+    """
+
+    settings: Settings
+    store: ApiStore
+    celery: Celery
+    finished: FinishedJobs
+
+
+def service_of(request: Request) -> Service:
+    """The service of a request's application."""
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceDep = Annotated[Service, Depends(service_of)]

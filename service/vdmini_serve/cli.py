@@ -1,0 +1,170 @@
+"""The command `vdmini-serve`. Parsing only: `up`, `client`, `api` and `worker` do the work."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+EPILOG = """\
+a first try:
+  vdmini-serve up                                          # in one terminal
+  vdmini-serve generate --image cat.png -o cat.mp4         # in another
+  vdmini-serve generate --image cat.png -o slow.mp4 --variant teacher
+  vdmini-serve generate --prompt "a red circle moves to the right" -o circle.mp4
+"""
+
+REQUEST_OPTIONS: dict[str, tuple[Callable[[str], object], str]] = {
+    "seed": (int, "give the same number again to get the same clip (default: drawn)"),
+    "width": (int, "pixels"),
+    "height": (int, "pixels"),
+    "num-frames": (int, "length of the clip in frames"),
+    "fps": (int, "frames per second"),
+    "num-inference-steps": (int, "denoising steps"),
+    "guidance-scale": (float, "1 means no guidance"),
+    "motion-bucket-id": (int, "--image only: amount of motion, 0..255"),
+    "noise-aug-strength": (float, "--image only: noise added to the image, 0..1"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        Exit code: 0 when all went well, 1 when something failed, 2 for wrong arguments, 130 after Ctrl-C.
+    """
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.captureWarnings(True)
+    try:
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        return 130
+    except ValidationError as error:
+        return _fail(f"wrong setting in the environment: {error}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vdmini-serve",
+        description="Serve compressed video diffusion models (VDMinis) beside their uncompressed teachers.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_up(commands)
+    _add_generate(commands)
+    api = commands.add_parser("api", help="only the HTTP API; settings from VDMINI_... variables")
+    api.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    api.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    api.set_defaults(run=_api)
+    worker = commands.add_parser("worker", help="only a worker; settings from VDMINI_... variables")
+    worker.set_defaults(run=_worker)
+    return parser
+
+
+def _add_up(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    up = commands.add_parser(
+        "up",
+        help="start everything on this machine: Redis, a worker, the API",
+        description="Start Redis, a worker and the API on this machine, until Ctrl-C. Nothing is kept afterwards.",
+    )
+    up.add_argument(
+        "--artifact",
+        dest="artifacts",
+        metavar="DIR",
+        type=Path,
+        action="append",
+        help="folder of a model to serve; repeat it for more. Default: VDMINI_ARTIFACTS, else the small models of the "
+        "repository with their teachers",
+    )
+    up.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    up.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    up.set_defaults(run=_up)
+
+
+def _add_generate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    generate = commands.add_parser(
+        "generate",
+        help="have a running service make one clip",
+        description="Have a running service make one clip from an image or from a sentence, and write the MP4.",
+    )
+    source = generate.add_mutually_exclusive_group(required=True)
+    source.add_argument("--image", type=Path, metavar="FILE", help="PNG, JPEG or WebP to animate")
+    source.add_argument("--prompt", metavar="TEXT", help="sentence that says what the clip shows")
+    generate.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="MP4 to write")
+    generate.add_argument("--variant", metavar="NAME", help="vdmini (default), teacher, or the name of a model")
+    for name, (kind, text) in REQUEST_OPTIONS.items():
+        generate.add_argument(f"--{name}", type=kind, metavar="N", help=text)
+    generate.add_argument("--url", default="http://127.0.0.1:8000", help="of the service (default: %(default)s)")
+    generate.set_defaults(run=_generate)
+
+
+def _up(options: argparse.Namespace) -> int:
+    from vdmini.artifact import ArtifactError  # the API image has no model package
+    from vdmini_serve.embedded import StartError
+    from vdmini_serve.up import default_artifacts, up
+
+    from_environment = [Path(part) for part in os.environ.get("VDMINI_ARTIFACTS", "").split(os.pathsep) if part]
+    artifacts = options.artifacts or from_environment or default_artifacts()
+    try:
+        return up(artifacts, host=options.host, port=options.port)
+    except (StartError, ArtifactError) as error:
+        return _fail(str(error))
+
+
+def _generate(options: argparse.Namespace) -> int:
+    from vdmini_serve.client import GenerateError, Wish, generate, summary
+
+    names = ["variant", *(name.replace("-", "_") for name in REQUEST_OPTIONS)]
+    fields = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    wish = Wish(options.image, options.prompt, options.output, fields)
+    try:
+        job = generate(options.url, wish)
+    except GenerateError as error:
+        return _fail(str(error))
+    sys.stdout.write(summary(job, options.output) + "\n")
+    return 0
+
+
+def _api(options: argparse.Namespace) -> int:
+    import uvicorn  # the worker image has none
+
+    from vdmini_serve.api.app import create_app
+    from vdmini_serve.contract.settings import Settings
+
+    app = create_app(Settings())
+    uvicorn.run(
+        app,
+        host=options.host,
+        port=options.port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=30,
+    )
+    return 0
+
+
+def _worker(_options: argparse.Namespace) -> int:
+    os.environ["REMAP_SIGTERM"] = "SIGQUIT"  # read when billiard is imported: SIGTERM then means a soft shutdown
+    from vdmini.artifact import ArtifactError  # the API image has no model package
+    from vdmini_serve.contract.settings import Settings
+    from vdmini_serve.worker.app import main as work
+
+    try:
+        return work(Settings())
+    except ArtifactError as error:
+        return _fail(str(error))
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"vdmini-serve: {message}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""A job as clients see it, and its form in Redis. How it changes is left to `contract.transitions`."""
+
+import json
+from typing import Literal
+
+from pydantic import Field
+
+from vdmini_serve.contract.problem import Problem
+from vdmini_serve.contract.record import Record
+from vdmini_serve.contract.request import JobSpec
+
+JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+FINISHED: tuple[JobStatus, ...] = ("succeeded", "failed", "cancelled")
+ENGINE_STAGES = ("encode", "denoise", "decode")
+STAGES = ("queue", *ENGINE_STAGES, "mp4", "total")
+
+
+class Job(Record):
+    """A job; the prompt and the image are left out on purpose."""
+
+    id: str = Field(description="32 hexadecimal digits")
+    status: JobStatus = Field(description="queued -> running -> succeeded | failed | cancelled")
+    progress: float = Field(ge=0, le=1, description="share of the work that is done")
+    task: str = Field(description="i2v or t2v")
+    model: str = Field(description="name of the model")
+    variant: str = Field(description="vdmini or teacher")
+    width: int = Field(description="pixels")
+    height: int = Field(description="pixels")
+    num_frames: int = Field(description="frames")
+    fps: int = Field(description="frames per second")
+    num_inference_steps: int = Field(description="denoising steps")
+    guidance_scale: float = Field(description="1 means no guidance")
+    seed: int = Field(description="the seed that was used: give it again to get the same clip")
+    attempts: int = Field(description="how often a worker has started it")
+    created_at: float = Field(description="Unix time in seconds")
+    started_at: float | None = Field(description="Unix time when the last attempt started")
+    finished_at: float | None = Field(description="Unix time")
+    timings: dict[str, float] = Field(
+        description="seconds: queue, encode, denoise, decode, mp4, and total from acceptance to the finished file"
+    )
+    baseline_seconds: float | None = Field(
+        description="median seconds that the uncompressed teacher takes for the same work (encode to decode), measured "
+        "on this device; null when it was not measured"
+    )
+    baseline_samples: int | None = Field(description="runs behind baseline_seconds")
+    baseline_age_seconds: float | None = Field(description="age of the newest of those runs when this job finished")
+    speedup: float | None = Field(
+        description="baseline_seconds / this job's encode + denoise + decode; null when unknown"
+    )
+    device: str | None = Field(description="what it ran on")
+    size_bytes: int | None = Field(description="size of the MP4")
+    sha256: str | None = Field(description="hash of the MP4")
+    error: Problem | None = Field(description="why it failed")
+
+    @property
+    def finished(self) -> bool:
+        """Whether the job has reached its last state."""
+        return self.status in FINISHED
+
+
+class JobPage(Record):
+    """A page of jobs, newest first."""
+
+    jobs: tuple[Job, ...] = Field(description="newest first")
+    next: str | None = Field(description="give it as `after` to get the next page; null on the last one")
+
+
+_SPEC_FIELDS = (
+    *("task", "model", "variant", "width", "height", "num_frames", "fps", "num_inference_steps"),
+    *("guidance_scale", "seed"),
+)
+
+
+def encode_new(job_id: str, spec: JobSpec, *, created_at: float) -> dict[str, str]:
+    """The Redis hash of a job that was just accepted."""
+    return {
+        "id": job_id,
+        "spec": spec.model_dump_json(),
+        "task": spec.task,
+        "variant": spec.variant,
+        "status": "queued",
+        "progress": "0",
+        "attempts": "0",
+        "published": "0",
+        "created_at": repr(created_at),
+    }
+
+
+def decode_spec(fields: dict[str, str]) -> JobSpec:
+    """The work order inside a job's Redis hash."""
+    return JobSpec.model_validate_json(fields["spec"])
+
+
+def decode_job(fields: dict[str, str]) -> Job:
+    """The client's view of a job's Redis hash."""
+    spec = decode_spec(fields).model_dump(include=set(_SPEC_FIELDS))
+    result = json.loads(fields.get("result", "{}"))
+    error = fields.get("error")
+    return Job(
+        **spec,
+        id=fields["id"],
+        status=fields["status"],
+        progress=float(fields["progress"]),
+        attempts=int(fields["attempts"]),
+        created_at=float(fields["created_at"]),
+        started_at=_number(fields.get("started_at")),
+        finished_at=_number(fields.get("finished_at")),
+        error=Problem.model_validate_json(error) if error else None,
+        **JobResult.model_validate(result).model_dump(),
+    )
+
+
+class JobResult(Record):
+    """What a finished attempt writes into the job's hash in one piece."""
+
+    timings: dict[str, float] = Field(default_factory=dict, description="stage -> seconds")
+    baseline_seconds: float | None = Field(default=None, description="see Job")
+    baseline_samples: int | None = Field(default=None, description="see Job")
+    baseline_age_seconds: float | None = Field(default=None, description="see Job")
+    speedup: float | None = Field(default=None, description="see Job")
+    device: str | None = Field(default=None, description="see Job")
+    size_bytes: int | None = Field(default=None, description="see Job")
+    sha256: str | None = Field(default=None, description="see Job")
+
+
+def _number(text: str | None) -> float | None:
+    return float(text) if text else None

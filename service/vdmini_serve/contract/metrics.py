@@ -1,0 +1,132 @@
+"""Every metric, declared once. Counting happens in Redis, in the same transaction as the change that is counted.
+
+So counts equal jobs with any number of processes and after any crash, and every API replica shows the same numbers:
+scrape them through one address (a Service), never each replica by itself.
+Rendering is left to `api.exposition`.
+"""
+
+import json
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import Literal
+
+LATENCY_BUCKETS = (
+    0.05,
+    0.1,
+    0.2,
+    0.35,
+    0.5,
+    0.75,
+    1,
+    1.5,
+    2,
+    3,
+    5,
+    7.5,
+    10,
+    15,
+    20,
+    30,
+    45,
+    60,
+    90,
+    120,
+    300,
+    600,
+    1200,
+)
+"""Small models take 0.1..1 s, the big ones 1..60 s on a GPU and up to 20 minutes on a CPU; neighbours lie at most a
+factor of 2 apart below two minutes, so that a speed-up of 1.5 shows in the quantiles."""
+
+WAIT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200)
+"""An idle worker starts within milliseconds; a queue of big jobs lasts minutes."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One metric.
+
+    Args:
+        name: without the suffixes that the exposition adds; counters end in `_total`.
+        kind: counter, histogram or gauge.
+        documentation: what it says, unit included.
+        labels: in order; none of them is a prompt, a user or a job.
+        buckets: upper bounds of a histogram.
+    """
+
+    name: str
+    kind: Literal["counter", "histogram", "gauge"]
+    documentation: str
+    labels: tuple[str, ...]
+    buckets: tuple[float, ...] = ()
+
+
+JOBS = Family("vdmini_jobs_total", "counter", "Finished jobs.", ("task", "variant", "outcome"))
+JOB_LATENCY = Family(
+    "vdmini_job_latency_seconds",
+    "histogram",
+    "Seconds of succeeded jobs from the worker's start to the finished MP4; size is width x height x frames.",
+    ("task", "variant", "size", "steps"),
+    LATENCY_BUCKETS,
+)
+QUEUE_WAIT = Family(
+    "vdmini_queue_wait_seconds", "histogram", "Seconds from acceptance to the start.", ("task", "variant"), WAIT_BUCKETS
+)
+STAGE = Family(
+    "vdmini_stage_seconds", "histogram", "Seconds of a stage.", ("stage", "task", "variant"), LATENCY_BUCKETS
+)
+BASELINE = Family(
+    "vdmini_baseline_latency_seconds",
+    "gauge",
+    "Median engine seconds of the uncompressed teacher, measured on this device.",
+    ("task", "size", "steps", "guidance", "teacher", "device"),
+)
+SPEEDUP = Family(
+    "vdmini_speedup_ratio",
+    "gauge",
+    "Median engine seconds of the teacher over those of the model, both measured on this device.",
+    ("task", "size", "steps", "guidance", "teacher", "device", "model"),
+)
+QUEUE_JOBS = Family("vdmini_queue_jobs", "gauge", "Jobs waiting in the broker, and running.", ("queue", "state"))
+WORKERS = Family("vdmini_workers", "gauge", "Workers that give signs of life.", ("state",))
+REJECTED = Family("vdmini_rejected_total", "counter", "Requests answered with a problem.", ("reason",))
+MODEL_INFO = Family("vdmini_model_info", "gauge", "1 for each loaded model.", ("name", "task", "variant", "teacher"))
+
+FAMILIES = (
+    *(JOBS, JOB_LATENCY, QUEUE_WAIT, STAGE, BASELINE, SPEEDUP),
+    *(QUEUE_JOBS, WORKERS, REJECTED, MODEL_INFO),
+)
+
+OUTCOMES = ("succeeded", "failed", "cancelled")
+
+Increment = tuple[str, float]
+"""Field of the metrics' Redis hash, and what to add to it."""
+
+
+def cell(family: Family, labels: tuple[str, ...], part: str) -> str:
+    """Field of one number in the metrics' Redis hash; `part` is a bucket's index, `sum` or `value`."""
+    if len(labels) != len(family.labels):
+        raise ValueError(f"{family.name} got {len(labels)} labels, it has {family.labels}")
+    return json.dumps([family.name, list(labels), part])
+
+
+def parse_cell(field: str) -> tuple[str, tuple[str, ...], str]:
+    """Family name, labels and part of a field made by `cell`."""
+    name, labels, part = json.loads(field)
+    return name, tuple(labels), part
+
+
+def increment(family: Family, labels: tuple[str, ...], amount: float = 1) -> list[Increment]:
+    """Add to a counter."""
+    return [(cell(family, labels, "value"), amount)]
+
+
+def observe(family: Family, labels: tuple[str, ...], value: float) -> list[Increment]:
+    """Add an observation to a histogram; the bucket past the last bound is +Inf."""
+    bucket = bisect_left(family.buckets, value)
+    return [(cell(family, labels, str(bucket)), 1), (cell(family, labels, "sum"), value)]
+
+
+def outcome(task: str, variant: str, status: str) -> list[Increment]:
+    """Count a job that reached its last state."""
+    return increment(JOBS, (task, variant, status))

@@ -1,0 +1,71 @@
+"""What a client may ask for. What a loaded model can do beyond that is checked in `api.admission`."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from vdmini_serve.contract.record import Record
+
+Task = Literal["i2v", "t2v"]
+
+MAX_SEED = 2**53 - 1
+"""The largest integer that every JSON client carries without rounding."""
+
+
+class GenerationFields(Record):
+    """The fields that both tasks share; whatever is left out gets the model's default."""
+
+    variant: str = Field(
+        default="vdmini",
+        max_length=64,
+        description="`vdmini` (compressed), `teacher` (uncompressed baseline) or the name of a loaded model",
+    )
+    width: int | None = Field(default=None, ge=1, le=16384, description="pixels; see the model's `limits.sizes`")
+    height: int | None = Field(default=None, ge=1, le=16384, description="pixels; see the model's `limits.sizes`")
+    num_frames: int | None = Field(default=None, ge=1, description="length of the clip in frames")
+    fps: int | None = Field(default=None, ge=1, description="frames per second, of the file and as a condition")
+    num_inference_steps: int | None = Field(default=None, ge=1, description="denoising steps")
+    guidance_scale: float | None = Field(default=None, ge=1, le=30, description="1 means no guidance")
+    seed: int | None = Field(
+        default=None, ge=0, le=MAX_SEED, description="of all randomness; drawn and reported when left out"
+    )
+
+
+class ImageToVideoRequest(GenerationFields):
+    """Animate an image."""
+
+    image: bytes = Field(
+        description="PNG, JPEG or WebP: a file part in a form, base64 in JSON. Its orientation is applied, its "
+        "metadata dropped, transparency laid over white; it is then cropped around the centre and resized to the clip"
+    )
+    motion_bucket_id: int | None = Field(default=None, ge=0, le=255, description="amount of motion")
+    noise_aug_strength: float | None = Field(default=None, ge=0, le=1, description="noise added to the image")
+
+
+class TextToVideoRequest(GenerationFields):
+    """Make a clip from a sentence."""
+
+    prompt: str = Field(min_length=1, description="what the clip shows", examples=["a red circle moves to the right"])
+
+
+class JobSpec(Record):
+    """A request with every default filled in: what exactly the worker runs."""
+
+    task: Task = Field(description="i2v or t2v")
+    model: str = Field(description="name of the loaded model that runs it")
+    variant: Literal["vdmini", "teacher"] = Field(description="whether that model is compressed")
+    prompt: str | None = Field(default=None, description="text-to-video: the sentence")
+    width: int = Field(description="pixels")
+    height: int = Field(description="pixels")
+    num_frames: int = Field(description="frames")
+    fps: int = Field(description="frames per second")
+    num_inference_steps: int = Field(description="denoising steps")
+    guidance_scale: float = Field(description="1 means no guidance")
+    motion_bucket_id: int = Field(description="image-to-video: amount of motion")
+    noise_aug_strength: float = Field(description="image-to-video: noise added to the image")
+    seed: int = Field(description="the seed that was used")
+
+    @property
+    def size(self) -> str:
+        """Width x height x frames: what latency depends on, as one metrics label."""
+        return f"{self.width}x{self.height}x{self.num_frames}"

@@ -1,0 +1,148 @@
+"""The Celery worker: a parent that never imports torch, a child that holds the models and runs `worker.runner`."""
+
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from celery import Celery
+from celery.exceptions import Reject, SecurityWarning
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
+from redis import Redis
+from redis.exceptions import RedisError
+
+from vdmini_serve.contract.broker import create_celery
+from vdmini_serve.contract.keys import TASK_NAME, queue_name
+from vdmini_serve.contract.model import WorkerBeat
+from vdmini_serve.contract.settings import Settings
+from vdmini_serve.worker.models import load, verified
+from vdmini_serve.worker.runner import Runner
+from vdmini_serve.worker.store import WorkerStore
+from vdmini_serve.worker.warmup import warm_up
+
+log = logging.getLogger(__name__)
+
+LOAD_FAILED = "vdmini:load-failed:"
+"""Redis key, completed by the worker's id, under which a child leaves why it could not load its models."""
+
+
+class Child:
+    """The process that holds the models.
+
+    Args:
+        settings: of the service.
+        owner: id of the worker, the same for each child that its parent starts.
+    """
+
+    def __init__(self, settings: Settings, owner: str) -> None:
+        self.settings, self.owner = settings, owner
+        self.store = WorkerStore(Redis.from_url(settings.jobs_url.get_secret_value()), settings, owner)
+        self.beat = WorkerBeat(id=owner, state="loading", models=(), at=0)
+        self.runner: Runner | None = None
+
+    def start(self) -> None:
+        """Load, measure, and give signs of life from now on."""
+        threading.Thread(target=self._keep_beating, name="heartbeat", daemon=True).start()
+        models = load(self.settings)
+        self._say("warming")
+        self.runner = Runner(self.settings, self.store, models)
+        self.settings.results_dir.mkdir(parents=True, exist_ok=True)
+        warm_up(models, self.runner.baselines, self.settings)
+        self.store.publish_models([model.descriptor for model in models.values()])
+        device = next(iter(models.values())).device
+        self._say("idle", models=tuple(models), device=device)
+
+    def run(self, job_id: str) -> None:
+        """Run a job."""
+        if self.runner is None:
+            raise RuntimeError("the child got a job before its models were loaded")
+        self._say("busy")
+        try:
+            self.runner.run(job_id)
+        finally:
+            self._say("idle")
+
+    def _say(self, state: str, **changes: Any) -> None:
+        self.beat = self.beat.model_copy(update={"state": state, "at": time.time(), **changes})
+        self.store.publish_beat(self.beat)
+
+    def _keep_beating(self) -> None:
+        while True:
+            try:
+                self.store.publish_beat(self.beat.model_copy(update={"at": time.time()}))
+            except RedisError as error:
+                log.warning("no sign of life: %s", error)
+            time.sleep(self.settings.heartbeat_seconds)
+
+
+def create_worker(settings: Settings, owner: str) -> Celery:
+    """Make the Celery application with its task, and tell its child what to load."""
+    app = create_celery(settings)
+    children: list[Child] = []
+
+    @app.task(name=TASK_NAME)
+    def run(job_id: str) -> None:
+        try:
+            children[0].run(job_id)
+        except RedisError as error:
+            log.warning("job %s goes back to the queue: %s", job_id, error)
+            time.sleep(settings.heartbeat_seconds)
+            raise Reject(str(error), requeue=True) from error
+
+    def start_child(**_: Any) -> None:
+        child = Child(settings, owner)
+        try:
+            child.start()
+        except Exception as error:
+            log.exception("the models could not be loaded")
+            child.store.redis.set(LOAD_FAILED + owner, str(error), ex=3600)
+            os.kill(os.getppid(), signal.SIGTERM)
+        children.append(child)
+
+    def stop_child(**_: Any) -> None:
+        for child in children:
+            child.store.retire()
+
+    def keep_our_logging(**_: Any) -> None:
+        """Being connected is all it takes: Celery then sets up no logging of its own."""
+
+    worker_process_init.connect(start_child, weak=False)
+    worker_process_shutdown.connect(stop_child, weak=False)
+    setup_logging.connect(keep_our_logging, weak=False)
+    return app
+
+
+def main(settings: Settings) -> int:
+    """Run a worker until it is told to stop.
+
+    Returns:
+        Exit code: 1 when the models could not be loaded.
+
+    Raises:
+        vdmini.artifact.ArtifactError: when an artifact is damaged, before anything is started.
+    """
+    descriptors = verified(settings.artifacts)
+    warnings.filterwarnings("ignore", category=SecurityWarning)  # about root and pickle: messages are JSON only
+    owner = secrets.token_hex(8)
+    app = create_worker(settings, owner)
+    queues = ",".join(sorted({queue_name(descriptor.task) for descriptor in descriptors}))
+    _run_celery(app, ["-Q", queues, "-n", f"{owner}@%h"])
+    redis = Redis.from_url(settings.jobs_url.get_secret_value())
+    redis.hdel("vdmini:workers", owner)
+    failure = redis.get(LOAD_FAILED + owner)
+    if failure:
+        sys.stderr.write(f"vdmini-serve worker: {failure.decode()}\n")
+    return 1 if failure else 0
+
+
+def _run_celery(app: Celery, arguments: Sequence[str]) -> None:
+    try:
+        app.worker_main(["--quiet", "worker", "--pool=prefork", "--without-gossip", "--without-mingle", *arguments])
+    except SystemExit as end:
+        log.info("celery ended with %s", end.code)

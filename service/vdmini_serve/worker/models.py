@@ -1,0 +1,113 @@
+"""The loaded models of a worker's child, and running one of them. Jobs and Redis are left to `worker.runner`."""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from vdmini_serve.contract.model import PUBLIC_FIELDS, ModelDescriptor
+from vdmini_serve.contract.problem import ProblemError, ProblemKind
+from vdmini_serve.contract.request import JobSpec
+from vdmini_serve.contract.settings import Settings
+
+if TYPE_CHECKING:
+    from vdmini.engine import Engine, Generation
+    from vdmini.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is ready to run.
+
+    Args:
+        descriptor: what the API knows of it.
+        engine: what runs it.
+    """
+
+    descriptor: ModelDescriptor
+    engine: "Engine"
+
+    @property
+    def device(self) -> str:
+        """Device and precision: baselines of another one don't count."""
+        return f"{self.engine.device} {self.engine.dtype}"
+
+    def run(self, spec: JobSpec, image: bytes | None, on_progress: Callable[[float], None]) -> "Generation":
+        """Run one job.
+
+        Raises:
+            ProblemError: when the prompt has more tokens than the model reads.
+            vdmini.engine.VideoInterrupted: when `on_progress` raised it.
+        """
+        self._check_prompt(spec.prompt)
+        return self.engine.generate(
+            image=_decode(image) if image is not None else None,
+            prompt=spec.prompt,
+            width=spec.width,
+            height=spec.height,
+            num_frames=spec.num_frames,
+            num_inference_steps=spec.num_inference_steps,
+            fps=spec.fps,
+            guidance_scale=spec.guidance_scale,
+            motion_bucket_id=spec.motion_bucket_id,
+            noise_aug_strength=spec.noise_aug_strength,
+            seed=spec.seed,
+            on_progress=on_progress,
+        )
+
+    def _check_prompt(self, prompt: str | None) -> None:
+        allowed = self.descriptor.limits.max_prompt_tokens
+        if prompt is None or allowed is None:
+            return
+        tokens = self.engine.count_tokens(prompt)
+        if tokens > allowed:
+            detail = (
+                f"prompt has {tokens} tokens, start and end included; {self.descriptor.name} reads at most {allowed}. "
+            )
+            raise ProblemError(ProblemKind.PROMPT_TOO_LONG, detail + "Shorten the prompt.")
+
+
+def describe(manifest: "Manifest") -> ModelDescriptor:
+    """The public part of a manifest."""
+    return ModelDescriptor.model_validate_json(manifest.model_dump_json(include=set(PUBLIC_FIELDS)))
+
+
+def verified(folders: Sequence[Path]) -> tuple[ModelDescriptor, ...]:
+    """Check all artifacts without loading them; safe in a process that must not import torch.
+
+    Raises:
+        vdmini.artifact.ArtifactError: naming the damaged file, or the name that two artifacts share.
+    """
+    from vdmini.artifact import ArtifactError, verify  # the API image has no model package
+
+    if not folders:
+        raise ArtifactError("no artifact to serve; give --artifact DIR or set VDMINI_ARTIFACTS")
+    found: dict[str, Path] = {}
+    descriptors = []
+    for folder in folders:
+        descriptor = describe(verify(folder))
+        if descriptor.name in found:
+            raise ArtifactError(f"{folder} and {found[descriptor.name]} are both named {descriptor.name}; serve one")
+        found[descriptor.name] = folder
+        descriptors.append(descriptor)
+    return tuple(descriptors)
+
+
+def load(settings: Settings) -> dict[str, LoadedModel]:
+    """Load all artifacts; only in the worker's child, since torch must never run in its parent."""
+    from vdmini.engine import load_engine  # imports torch
+
+    models = {}
+    for folder in settings.artifacts:
+        engine = load_engine(folder, device=settings.device, dtype=settings.dtype)
+        descriptor = describe(engine.manifest)
+        models[descriptor.name] = LoadedModel(descriptor, engine)
+    return models
+
+
+def _decode(image: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(image), formats=("PNG",)) as opened:
+        return opened.convert("RGB")

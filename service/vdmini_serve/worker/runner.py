@@ -1,0 +1,184 @@
+"""One job from claim to its last state. Models, store and baseline do their own parts."""
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError
+
+from vdmini_serve.contract import metrics
+from vdmini_serve.contract.job import ENGINE_STAGES, JobResult
+from vdmini_serve.contract.problem import Problem, ProblemError, ProblemKind, problem
+from vdmini_serve.contract.samples import sample_key
+from vdmini_serve.contract.settings import Settings
+from vdmini_serve.worker.baseline import BaselineStore
+from vdmini_serve.worker.models import LoadedModel
+from vdmini_serve.worker.store import Claim, WorkerStore
+
+if TYPE_CHECKING:
+    from vdmini.engine import Generation
+
+log = logging.getLogger(__name__)
+
+
+class LostClaimError(Exception):
+    """The job was given to another attempt; this one must leave it alone."""
+
+
+class CancelledError(Exception):
+    """The client no longer wants the job."""
+
+
+class Runner:
+    """Runs jobs, one at a time.
+
+    Args:
+        settings: where results go, how often to renew the lease.
+        store: the jobs.
+        models: by name.
+    """
+
+    def __init__(self, settings: Settings, store: WorkerStore, models: Mapping[str, LoadedModel]) -> None:
+        self.settings, self.store, self.models = settings, store, models
+        self.baselines = BaselineStore(store.redis)
+
+    def run(self, job_id: str) -> None:
+        """Run a job that a message names, unless it is finished or alive elsewhere."""
+        claim = self.store.claim(job_id)
+        if claim is None:
+            log.info("nothing to do for job %s", job_id)
+            return
+        path = self.settings.result_path(claim.id, claim.attempt)
+        try:
+            with self._lease(claim):
+                self._attempt(claim, path)
+        except RedisError:
+            raise  # whether the job was finished is unknown: the file stays, the message comes again
+        except Exception as error:  # noqa: BLE001  # the edge of a job; logged with its traceback below
+            path.unlink(missing_ok=True)
+            self._give_up(claim, error)
+
+    def _give_up(self, claim: Claim, error: Exception) -> None:
+        match error:
+            case LostClaimError():
+                log.warning("job %s attempt %d was taken over", claim.id, claim.attempt)
+            case CancelledError():
+                self.store.finish(claim, "cancelled")
+            case ProblemError():
+                self.store.finish(claim, "failed", error=error.problem.model_copy(update={"job": claim.id}))
+            case _:
+                log.error("job %s attempt %d failed", claim.id, claim.attempt, exc_info=error)
+                self.store.finish(claim, "failed", error=_explain(error, claim.id))
+
+    def _attempt(self, claim: Claim, path: Path) -> None:
+        model = self.models.get(claim.spec.model)
+        if model is None:
+            detail = f"model {claim.spec.model} is not loaded here any more; send the request again"
+            raise ProblemError(ProblemKind.NO_MODEL_LOADED, detail)
+        started = time.perf_counter()
+        generation = self._generate(model, claim)
+        stages = dict(generation.seconds)
+        stages["mp4"] = _write(generation, path, claim)
+        run_seconds = time.perf_counter() - started
+        result = self._result(model, claim, stages, path)
+        if not self.store.finish(
+            claim, "succeeded", result=result, increments=_observations(claim, stages, run_seconds)
+        ):
+            raise LostClaimError(claim.id)
+        key = sample_key(model.descriptor, claim.spec, model.device)
+        self.baselines.add(key, engine_seconds(stages))
+
+    def _generate(self, model: LoadedModel, claim: Claim) -> "Generation":
+        from vdmini.engine import VideoInterrupted  # imports torch
+
+        answers: list[str] = []
+
+        def on_progress(share: float) -> None:
+            answer = self.store.beat(claim, share)
+            if answer != "ok":
+                answers.append(answer)
+                raise VideoInterrupted(answer)
+
+        on_progress(0.0)
+        try:
+            return model.run(claim.spec, claim.image, on_progress)
+        except VideoInterrupted:
+            raise (CancelledError if answers == ["cancel"] else LostClaimError)(claim.id) from None
+
+    def _result(self, model: LoadedModel, claim: Claim, stages: Mapping[str, float], path: Path) -> JobResult:
+        key = sample_key(model.descriptor, claim.spec, model.device)
+        baseline = self.baselines.timing(key.of_teacher)
+        now = time.time()
+        content = path.read_bytes()
+        return JobResult(
+            timings={"queue": claim.queued_seconds, **stages, "total": now - claim.created_at},
+            baseline_seconds=baseline.seconds if baseline else None,
+            baseline_samples=baseline.samples if baseline else None,
+            baseline_age_seconds=max(0.0, now - baseline.measured_at) if baseline else None,
+            speedup=baseline.seconds / engine_seconds(stages) if baseline else None,
+            device=model.device,
+            size_bytes=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+        )
+
+    @contextmanager
+    def _lease(self, claim: Claim) -> Iterator[None]:
+        """Renew the lease in the background: a denoising step may last longer than it."""
+        done = threading.Event()
+
+        def renew() -> None:
+            while not done.wait(self.settings.heartbeat_seconds):
+                try:
+                    self.store.beat(claim)
+                except RedisError as error:
+                    log.warning("lease of job %s not renewed: %s", claim.id, error)
+
+        thread = threading.Thread(target=renew, name="lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+
+def engine_seconds(stages: Mapping[str, float]) -> float:
+    """The part of a job that compression can speed up."""
+    return sum(stages[stage] for stage in ENGINE_STAGES)
+
+
+def _write(generation: "Generation", path: Path, claim: Claim) -> float:
+    from vdmini.video import write_mp4  # the API image has no model package
+
+    started = time.perf_counter()
+    comment = f"model={claim.spec.model} seed={claim.spec.seed}"
+    write_mp4(generation.frames, path, fps=claim.spec.fps, comment=comment)
+    return time.perf_counter() - started
+
+
+def _observations(claim: Claim, stages: Mapping[str, float], run_seconds: float) -> list[metrics.Increment]:
+    spec = claim.spec
+    labels = (spec.task, spec.variant)
+    size = (*labels, spec.size, str(spec.num_inference_steps))
+    increments = metrics.observe(metrics.JOB_LATENCY, size, run_seconds)
+    increments += metrics.observe(metrics.QUEUE_WAIT, labels, claim.queued_seconds)
+    for stage, seconds in stages.items():
+        increments += metrics.observe(metrics.STAGE, (stage, *labels), seconds)
+    return increments
+
+
+def _explain(error: Exception, job_id: str) -> Problem:
+    """What a client may know of an unexpected error; the traceback is in the log."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        detail = "The device has too little memory for this job; ask for fewer frames or a smaller size."
+        return problem(ProblemKind.OUT_OF_MEMORY, detail, job=job_id)
+    if isinstance(error, OSError):
+        detail = f"The result could not be stored ({error.strerror or 'input/output error'}); try again later."
+        return problem(ProblemKind.STORAGE_FULL, detail, job=job_id)
+    detail = f"The worker failed with {type(error).__name__}; its log has the traceback beside this job's id."
+    return problem(ProblemKind.INTERNAL_ERROR, detail, job=job_id)

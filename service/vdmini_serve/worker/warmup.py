@@ -1,0 +1,68 @@
+"""Warming models up and measuring the first baseline, before the first job. Timings are kept by `worker.baseline`."""
+
+import io
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from time import time
+
+from PIL import Image
+
+from vdmini_serve.contract.model import ModelDescriptor
+from vdmini_serve.contract.request import JobSpec
+from vdmini_serve.contract.samples import sample_key
+from vdmini_serve.contract.settings import Settings
+from vdmini_serve.worker.baseline import BaselineStore
+from vdmini_serve.worker.models import LoadedModel
+from vdmini_serve.worker.runner import engine_seconds
+
+log = logging.getLogger(__name__)
+
+PROMPT = "a red circle moves to the right"
+
+
+def default_spec(descriptor: ModelDescriptor) -> JobSpec:
+    """The job that a model does when the request is silent."""
+    return JobSpec(
+        task=descriptor.task,
+        model=descriptor.name,
+        variant=descriptor.variant,
+        prompt=PROMPT if descriptor.task == "t2v" else None,
+        seed=0,
+        **descriptor.defaults.model_dump(),
+    )
+
+
+def warm_up(models: Mapping[str, LoadedModel], baselines: BaselineStore, settings: Settings) -> None:
+    """Run every model once unmeasured; then teacher and students in turn, so that noise hits all alike."""
+    for model in models.values():
+        _run(model)
+    by_task = sorted(models.values(), key=lambda model: model.descriptor.task)
+    for _, group in groupby(by_task, key=lambda model: model.descriptor.task):
+        stale = _unmeasured(list(group), baselines, settings)
+        for _ in range(settings.baseline_runs):
+            for model in stale:
+                spec = default_spec(model.descriptor)
+                baselines.add(sample_key(model.descriptor, spec, model.device), _run(model))
+
+
+def _unmeasured(models: Sequence[LoadedModel], baselines: BaselineStore, settings: Settings) -> Sequence[LoadedModel]:
+    """All models of a task when one has no fresh timing; a child that restarts after a crash measures nothing."""
+    for model in models:
+        known = baselines.timing(sample_key(model.descriptor, default_spec(model.descriptor), model.device))
+        if known is None or time() - known.measured_at > settings.baseline_max_age_seconds:
+            return models
+    return ()
+
+
+def _run(model: LoadedModel) -> float:
+    spec = default_spec(model.descriptor)
+    image = _gradient(spec.width, spec.height) if spec.task == "i2v" else None
+    return engine_seconds(model.run(spec, image, lambda _: None).seconds)
+
+
+def _gradient(width: int, height: int) -> bytes:
+    """A picture of the right size; what it shows doesn't change how long it takes."""
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").resize((width, height)).convert("RGB").save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,150 @@
+"""The job: from a recipe to an artifact that loads, resumes after a kill, and leaves nothing half-made."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from vdmini.artifact import ArtifactError, verify
+from vdmini.engine import load_engine
+from vdmini.manifest import Manifest
+from vdmini.plan import PlanError
+from vdmini_compress import job as jobs
+from vdmini_compress.cli import main
+from vdmini_compress.evaluate import settings_of
+from vdmini_compress.job import Job
+from vdmini_compress.recipe import Recipe, load_recipe
+
+FAST = ["data.clips=8", "distill.batch_size=2", "distill.steps=4", "distill.checkpoint_every=1", "evaluate.clips=4"]
+
+
+def recipe(root: Path, task: str, *changes: str) -> Recipe:
+    return load_recipe(root / "compression" / "recipes" / f"small-{task}.yaml", [*FAST, *changes])
+
+
+@pytest.fixture(scope="session")
+def made(root: Path, task: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest, list[str]]:
+    lines: list[str] = []
+    output = tmp_path_factory.mktemp("job") / "student"
+    manifest = Job(recipe(root, task), output, lines.append).run()
+    return output, manifest, lines
+
+
+def test_the_artifact_is_whole_and_says_what_was_done(made: tuple[Path, Manifest, list[str]], task: str) -> None:
+    output, manifest, lines = made
+    assert verify(output) == manifest
+    assert (manifest.variant, manifest.task) == ("vdmini", task)
+    assert "mid_block" in manifest.removed_blocks
+    assert manifest.teacher.id == f"small-{task}"
+    assert len(manifest.teacher.sha256) == 64
+    assert any("distill: step 4/4" in line for line in lines)
+    assert sorted(path.name for path in output.parent.iterdir()) == ["student"]
+
+
+def test_it_is_smaller_and_its_latency_was_measured_beside_the_teacher(
+    made: tuple[Path, Manifest, list[str]], teacher_folder: Path
+) -> None:
+    _, manifest, _ = made
+    teacher = verify(teacher_folder)
+    assert manifest.cost.unet_parameters < 0.75 * teacher.cost.unet_parameters
+    assert manifest.cost.unet_flops < 0.8 * teacher.cost.unet_flops
+    timing = manifest.latency[0]
+    assert timing.runs == 20
+    assert timing.speedup_interval[0] <= timing.speedup <= timing.speedup_interval[1]
+    assert timing.seconds["vdmini"]["denoise"] < timing.seconds["teacher"]["denoise"]
+
+
+def test_its_quality_stands_beside_the_teachers(made: tuple[Path, Manifest, list[str]]) -> None:
+    quality = made[1].quality
+    assert set(quality) == {"teacher", "vdmini"}
+    assert quality["teacher"].keys() == quality["vdmini"].keys()
+    assert quality["teacher"]["trajectory_error_px"] < quality["vdmini"]["trajectory_error_px"]
+
+
+def test_it_loads_and_generates(made: tuple[Path, Manifest, list[str]]) -> None:
+    output = made[0]
+    engine = load_engine(output, device="cpu")
+    shown = engine.generate(**settings_of(engine, **jobs.sample_input(engine)))
+    assert shown.frames.shape == (8, 64, 64, 3)
+
+
+def test_the_report_holds_both_clips_and_every_removed_block(made: tuple[Path, Manifest, list[str]]) -> None:
+    output, manifest, _ = made
+    page = (output / "report.html").read_text()
+    assert page.count("data:video/mp4;base64,") == 2
+    assert all(block in page for block in manifest.removed_blocks)
+    assert "http" not in page
+
+
+class Killed(BaseException):
+    pass
+
+
+def killing(say_when: str) -> Callable[[str], None]:
+    def say(line: str) -> None:
+        if say_when in line:
+            raise Killed
+
+    return say
+
+
+@pytest.mark.parametrize("moment", ["distill: step 2/4", "evaluate: vdmini"])
+def test_a_killed_job_resumes_to_the_same_weights(root: Path, tmp_path: Path, moment: str) -> None:
+    wanted = recipe(root, "i2v", "distill.steps=4")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    Job(wanted, whole, lambda _: None).run()
+    with pytest.raises(Killed):
+        Job(wanted, cut, killing(moment)).run()
+    assert not cut.exists()
+    lines: list[str] = []
+    Job(wanted, cut, lines.append).run()
+    assert lines[0].startswith("resuming")
+    weights = "unet/diffusion_pytorch_model.safetensors"
+    expected, resumed = load_file(whole / weights), load_file(cut / weights)
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+    scores = [json.loads((folder / "vdmini.json").read_text())["quality"] for folder in (whole, cut)]
+    assert scores[0] == scores[1]
+
+
+def test_an_impossible_plan_is_refused_before_anything_is_written(root: Path, tmp_path: Path) -> None:
+    wanted = recipe(root, "i2v", 'plan=["down_blocks.9.resnets.0"]')
+    with pytest.raises(PlanError, match=r"down_blocks\.9\.resnets\.0"):
+        Job(wanted, tmp_path / "out", lambda _: None).run()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_teacher_is_refused_by_the_files_name(root: Path, tmp_path: Path) -> None:
+    wanted = recipe(root, "i2v")
+    teacher = Path(shutil.copytree(wanted.teacher, tmp_path / "teacher"))
+    (teacher / "unet" / "config.json").write_text("{}")
+    broken = wanted.model_copy(update={"teacher": teacher})
+    with pytest.raises(ArtifactError, match=r"unet/config\.json is damaged"):
+        Job(broken, tmp_path / "out", lambda _: None).run()
+    assert [path.name for path in tmp_path.iterdir()] == ["teacher"]
+
+
+def test_a_student_is_no_teacher(root: Path, made: tuple[Path, Manifest, list[str]], tmp_path: Path, task: str) -> None:
+    wanted = recipe(root, task).model_copy(update={"teacher": made[0]})
+    with pytest.raises(ArtifactError, match="is a student already"):
+        Job(wanted, tmp_path / "out", lambda _: None).run()
+
+
+def test_a_full_disk_is_noticed_before_the_work(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10 * 2**20))
+    path = root / "compression" / "recipes" / "small-i2v.yaml"
+    assert main(["run", str(path), "--output", str(tmp_path / "out")]) == 1
+    assert "has 10 MiB free and the job needs" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_foreign_folder_is_never_overwritten(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos.txt").write_text("mine")
+    with pytest.raises(ArtifactError, match="is no artifact"):
+        Job(recipe(root, "i2v"), tmp_path, lambda _: None).run()

@@ -1,0 +1,74 @@
+"""Losses equal their formulas, and gradients reach only whom they should."""
+
+import pytest
+import torch
+from torch import nn
+
+from vdmini_compress.losses import icd_loss, output_loss
+from vdmini_compress.taps import tapped
+from vdmini_compress.teachers.image_to_video import denoised, moving_weight
+
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+def draw(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=GENERATOR)
+
+
+def test_output_loss_is_a_doubly_weighted_mean_square() -> None:
+    student, teacher = draw(2, 3, 4, 5, 5), draw(2, 3, 4, 5, 5)
+    weight, channel = draw(2, 3, 5, 5).abs(), draw(4).abs()
+    total, norm = 0.0, 0.0
+    for b in range(2):
+        for f in range(3):
+            for y in range(5):
+                for x in range(5):
+                    error = ((student[b, f, :, y, x] - teacher[b, f, :, y, x]) ** 2 * channel).sum() / 4
+                    total += float(error * weight[b, f, y, x])
+                    norm += float(weight[b, f, y, x])
+    assert abs(float(output_loss(student, teacher, weight, channel)) - total / norm) < 1e-5
+
+
+def test_icd_is_the_mean_relative_distance_of_each_frame_over_shared_stages() -> None:
+    student = {"down 0": draw(6, 4, 3, 3), "up 0": draw(6, 8, 2, 2)}
+    teacher = {"down 0": draw(6, 4, 3, 3), "up 0": draw(6, 8, 2, 2), "down 3": draw(6, 8, 1, 1)}
+    expected = 0.0
+    for stage in ("down 0", "up 0"):
+        for frame in range(6):
+            gap = torch.linalg.vector_norm(student[stage][frame] - teacher[stage][frame])
+            expected += float(gap / torch.linalg.vector_norm(teacher[stage][frame])) / 12
+    assert abs(float(icd_loss(student, teacher)) - expected) < 1e-5
+    assert float(icd_loss(teacher, teacher)) == 0
+
+
+def test_scaling_a_stage_does_not_let_it_outweigh_the_others() -> None:
+    student, teacher = {"a": draw(2, 4), "b": draw(2, 4)}, {"a": draw(2, 4), "b": draw(2, 4)}
+    scaled = [{**features, "a": features["a"] * 1000} for features in (student, teacher)]
+    assert torch.allclose(icd_loss(student, teacher), icd_loss(*scaled))
+
+
+def test_denoising_follows_edm_preconditioning() -> None:
+    output, noisy, sigma = draw(2, 3), draw(2, 3) * 700, 700.0
+    c_skip, c_out = 1 / (sigma**2 + 1), -sigma / (sigma**2 + 1) ** 0.5
+    assert torch.allclose(denoised(output, noisy, sigma), c_skip * noisy + c_out * output)
+
+
+def test_weights_have_mean_one_in_each_clip_and_follow_change() -> None:
+    still, moving = torch.zeros(1, 4, 2, 3, 3), torch.zeros(1, 4, 2, 3, 3)
+    moving[:, 2:, :, 0, 0] = 5
+    weight = moving_weight(torch.cat([still, moving]))
+    assert torch.allclose(weight.mean(dim=(1, 2, 3)), torch.ones(2))
+    assert float(weight[1, 3, 0, 0] / weight[1, 3, 2, 2]) == pytest.approx(10)
+
+
+def test_taps_collect_and_leave_no_hook_behind_even_after_an_error() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    with tapped(model, {"first": "0"}) as outputs:
+        model(torch.ones(1, 2))
+    assert outputs["first"].shape == (1, 3)
+    try:
+        with tapped(model, {"first": "0"}):
+            raise RuntimeError
+    except RuntimeError:
+        pass
+    assert not model[0]._forward_hooks

@@ -1,0 +1,73 @@
+"""A run that was killed ends with the same weights as one that was not."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vdmini_compress.training import Run, Schedule, warm_cosine
+
+SCHEDULE = Schedule(steps=12, learning_rate=0.01, warmup=3, checkpoint_every=4, log_every=5, seed=7)
+
+
+def model() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+
+
+class Killed(Exception):
+    pass
+
+
+def losses(net: nn.Module, kill_at: int | None = None):  # type: ignore[no-untyped-def]
+    def at(generator: torch.Generator, step: int) -> dict[str, Tensor]:
+        if step == kill_at:
+            raise Killed
+        inputs = torch.randn(16, 4, generator=generator)
+        return {"fit": (net(inputs) - inputs.sum(dim=1, keepdim=True)).square().mean()}
+
+    return at
+
+
+def trained(folder: Path, kill_at: int | None = None) -> nn.Module:
+    net = model()
+    run = Run(folder, net, SCHEDULE, report=lambda _: None)
+    run.train(losses(net, kill_at))
+    return net
+
+
+@pytest.mark.parametrize("kill_at", [1, 4, 6, 11])
+def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(tmp_path: Path, kill_at: int) -> None:
+    straight = trained(tmp_path / "straight")
+    with pytest.raises(Killed):
+        trained(tmp_path / "killed", kill_at)
+    resumed = trained(tmp_path / "killed")
+    for expected, value in zip(straight.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(expected, value)
+
+
+def test_training_learns_and_logs(tmp_path: Path) -> None:
+    lines: list[str] = []
+    net = model()
+    run = Run(tmp_path, net, Schedule(steps=200, learning_rate=0.02, log_every=100), report=lines.append)
+    before = losses(net)(torch.Generator().manual_seed(0), 0)["fit"]
+    run.train(losses(net))
+    assert losses(net)(torch.Generator().manual_seed(0), 0)["fit"] < before / 5
+    assert [line.split()[1] for line in lines] == ["100/200", "200/200"]
+    assert (tmp_path / "log.jsonl").read_text().count("\n") == 2
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_says_so(tmp_path: Path) -> None:
+    net = model()
+    run = Run(tmp_path, net, SCHEDULE, report=lambda _: None)
+    with pytest.raises(FloatingPointError, match="loss is nan at step 0"):
+        run.train(lambda *_: {"bad": next(net.parameters()).sum() * math.nan})
+
+
+def test_the_learning_rate_warms_up_and_falls() -> None:
+    factors = [warm_cosine(step, 100, 10) for step in range(100)]
+    assert factors[:10] == pytest.approx([0.1 * (n + 1) for n in range(10)])
+    assert factors[10:] == sorted(factors[10:], reverse=True)
+    assert factors[-1] < 0.03

@@ -1,0 +1,159 @@
+"""The worker's own parts on a real model and a real Redis, in this process."""
+
+import asyncio
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+
+from vdmini_serve.api.store import ApiStore
+from vdmini_serve.contract import keys
+from vdmini_serve.contract.job import Job
+from vdmini_serve.contract.problem import ProblemKind
+from vdmini_serve.contract.request import JobSpec
+from vdmini_serve.contract.settings import Settings
+from vdmini_serve.worker.models import LoadedModel, load, verified
+from vdmini_serve.worker.runner import Runner
+from vdmini_serve.worker.store import WorkerStore
+from vdmini_serve.worker.warmup import default_spec, warm_up
+
+JOB = "b" * 32
+
+
+@pytest.fixture(scope="module")
+def models(artifact_folders: tuple[Path, ...]) -> dict[str, LoadedModel]:
+    torch.set_num_threads(1)  # on shared cores the threads of a small model mostly wait for each other
+    folders = [path for path in artifact_folders if "t2v" in path.name]
+    return load(Settings(artifacts=tuple(folders), device="cpu"))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    chosen = Settings(data_dir=tmp_path, heartbeat_seconds=0.05, baseline_runs=1)
+    chosen.results_dir.mkdir()
+    return chosen
+
+
+@pytest.fixture
+def runner(redis_url: str, settings: Settings, models: dict[str, LoadedModel]) -> Iterator[Runner]:
+    with Redis.from_url(redis_url) as redis:
+        redis.flushdb()
+        yield Runner(settings, WorkerStore(redis, settings, "me"), models)
+
+
+@pytest.fixture
+def submit(redis_url: str, settings: Settings, models: dict[str, LoadedModel]) -> Callable[..., Job]:
+    """Accept a job, let something happen to it, and tell what became of it."""
+
+    def go(happens: Callable[[str], object], **changes: object) -> Job:
+        student = next(model for model in models.values() if model.descriptor.variant == "vdmini")
+        spec = default_spec(student.descriptor).model_copy(update=changes)
+        asyncio.run(create(spec))
+        happens(JOB)
+        return asyncio.run(read())
+
+    async def create(spec: JobSpec) -> None:
+        async with AsyncRedis.from_url(redis_url, decode_responses=True) as client:
+            await ApiStore(client, settings).create(JOB, spec, None)
+
+    async def read() -> Job:
+        async with AsyncRedis.from_url(redis_url, decode_responses=True) as client:
+            return await ApiStore(client, settings).get(JOB)
+
+    return go
+
+
+def test_a_job_becomes_a_file_with_its_hash_and_leaves_nothing_else(runner, submit, settings):
+    job = submit(runner.run)
+    assert (job.status, job.attempts, job.error) == ("succeeded", 1, None)
+    (path,) = settings.results_dir.iterdir()
+    assert (path.name, path.stat().st_size) == (f"{JOB}.1.mp4", job.size_bytes)
+
+
+def test_a_message_that_comes_twice_runs_once(runner, submit):
+    assert submit(lambda job: (runner.run(job), runner.run(job))).attempts == 1
+
+
+def test_warming_up_measures_teacher_and_student_and_then_no_more(runner, submit, models, settings):
+    warm_up(models, runner.baselines, settings)
+    job = submit(runner.run)
+    assert job.baseline_samples == 1
+    assert job.speedup == pytest.approx(
+        job.baseline_seconds / sum(job.timings[stage] for stage in ("encode", "denoise", "decode"))
+    )
+    warm_up(models, runner.baselines, settings)
+    assert submit(runner.run).baseline_samples == 1
+
+
+def test_without_a_measured_teacher_there_is_no_speedup(runner, submit):
+    job = submit(runner.run)
+    assert (job.baseline_seconds, job.speedup) == (None, None)
+
+
+def test_a_result_that_cannot_be_stored_fails_the_job_and_the_next_one_works(runner, submit, settings):
+    settings.results_dir.rmdir()
+    job = submit(runner.run)
+    assert (job.status, job.error.kind, job.error.job) == ("failed", ProblemKind.STORAGE_FULL, JOB)
+    settings.results_dir.mkdir()
+    assert submit(runner.run).status == "succeeded"
+
+
+def test_a_prompt_with_more_tokens_than_the_model_reads_fails_with_both_numbers(runner, submit):
+    job = submit(runner.run, prompt="a red circle " * 60)
+    assert job.error.kind == ProblemKind.PROMPT_TOO_LONG
+    assert job.error.status == 422
+
+
+def test_a_model_that_is_gone_is_told(runner, submit):
+    assert submit(runner.run, model="gone").error.kind == ProblemKind.NO_MODEL_LOADED
+
+
+def test_an_unexpected_error_is_told_without_its_text(runner, submit, monkeypatch):
+    def explode(*_: object, **__: object) -> None:
+        raise RuntimeError("a red secret")
+
+    monkeypatch.setattr(LoadedModel, "run", explode)
+    job = submit(runner.run)
+    assert (job.status, job.error.kind) == ("failed", ProblemKind.INTERNAL_ERROR)
+    assert "secret" not in job.error.detail
+
+
+@pytest.mark.parametrize(("flag", "status"), [({"cancel": "1"}, "cancelled"), ({"attempts": "7"}, "running")])
+def test_a_job_stops_at_the_next_step_when_cancelled_or_taken_over(runner, submit, settings, monkeypatch, flag, status):
+    run = LoadedModel.run
+    steps = []
+
+    def run_and_interfere(self, spec, image, on_progress):
+        def interfere(share: float) -> None:
+            steps.append(share)
+            runner.store.redis.hset(keys.job_key(JOB), mapping=flag)
+            on_progress(share)
+
+        return run(self, spec, image, interfere)
+
+    monkeypatch.setattr(LoadedModel, "run", run_and_interfere)
+    assert submit(runner.run).status == status
+    assert len(steps) == 1
+    assert not list(settings.results_dir.iterdir())
+
+
+def test_two_artifacts_of_one_name_and_none_at_all_are_refused(artifact_folders):
+    from vdmini.artifact import ArtifactError
+
+    with pytest.raises(ArtifactError, match="both named"):
+        verified([artifact_folders[0], artifact_folders[0]])
+    with pytest.raises(ArtifactError, match="no artifact"):
+        verified([])
+
+
+def test_a_picture_reaches_the_model_as_it_is(picture):
+    from PIL import Image
+
+    from vdmini_serve.worker.models import _decode
+
+    with Image.open(io.BytesIO(picture)) as image:
+        assert _decode(picture).tobytes() == image.convert("RGB").tobytes()
