@@ -216,6 +216,7 @@ def load_engine(folder: Path, *, device: str | None = None, dtype: str | None = 
     manifest = verify(folder)
     for logging in (diffusers.utils.logging, transformers.utils.logging):
         logging.disable_progress_bar()
+        logging.set_verbosity_error()  # transformers warns on every load that torchvision is missing; we don't use it
     family = family_named(manifest.family)
     where = pick_device(device)
     precision = pick_dtype(dtype, where)

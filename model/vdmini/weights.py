@@ -18,3 +18,6 @@ def save_pipeline(pipeline: Any, folder: Path) -> None:
         if isinstance(component, nn.Module):
             nn.Module.to(component, dtype=torch.float16)
     pipeline.save_pretrained(folder, safe_serialization=True)
+    index = folder / "model_index.json"
+    # Without torchvision transformers names its Pillow-only class, which its older versions don't know.
+    index.write_text(index.read_text().replace('"CLIPImageProcessorPil"', '"CLIPImageProcessor"'))

@@ -1,0 +1,48 @@
+"""The command line: help a newcomer can follow, JSON a program can read, errors in one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vdmini_compress.cli import main
+from vdmini_compress.latency import interval
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["plan"], ["evaluate"], ["train-teacher"]])
+def test_every_command_explains_itself(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+    assert ended.value.code == 0
+    assert "usage: vdmini-compress" in capsys.readouterr().out
+
+
+def test_evaluate_prints_the_scores_as_json(teacher_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(teacher_folder), "--clips", "4", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["trajectory_error_px"] >= 0
+
+
+def test_evaluate_prints_a_table_for_people(teacher_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(teacher_folder), "--clips", "4"]) == 0
+    assert "clip_psnr_db" in capsys.readouterr().err
+
+
+def test_plan_counts_a_full_size_model_without_its_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "svd", "--json"]) == 0
+    text = capsys.readouterr().out
+    assert json.loads(text)
+    assert "939" in text
+
+
+@pytest.mark.parametrize("command", ["evaluate", "plan"])
+def test_a_folder_that_is_not_there_is_one_line(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "/nowhere"]) != 0
+    printed = capsys.readouterr().err
+    assert "/nowhere" in printed
+    assert "Traceback" not in printed
+
+
+def test_the_interval_of_equal_ratios_is_a_point_and_of_others_holds_the_median() -> None:
+    assert interval([1.5] * 20) == (1.5, 1.5)
+    low, high = interval([1 + 0.01 * n for n in range(21)])
+    assert low < 1.1 < high

@@ -1,0 +1,84 @@
+"""How the small teachers start, train and become artifacts."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers import CLIPTokenizer
+
+from vdmini.artifact import verify
+from vdmini.engine import load_engine
+from vdmini_compress.teachers import card
+from vdmini_compress.teachers import image_to_video as i2v
+from vdmini_compress.teachers import text_to_video as t2v
+from vdmini_compress.teachers.autoencoder import decoder_sensitivity, reconstruct
+from vdmini_compress.teachers.words import MAX_LENGTH, build_tokenizer
+from vdmini_compress.world import captions, clips
+
+BUILDERS: list[Callable[[], Any]] = [i2v.build_vae, t2v.build_vae]
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+def test_a_fresh_vae_returns_the_mean_colour_of_each_patch(build: Callable[[], Any]) -> None:
+    clip = clips.image_clips(2, 2, torch.Generator().manual_seed(0)).frames_BF3HW[:, :2] * 2 - 1
+    vae = build()
+    with torch.no_grad():
+        made, kl = reconstruct(vae, clip, None)
+    mosaic = F.interpolate(F.avg_pool2d(clip.flatten(0, 1), 8), scale_factor=8).view_as(clip)
+    assert (made - mosaic).abs().mean() < 0.03
+    assert torch.isfinite(kl)
+
+
+def test_a_plain_start_loses_the_colours_that_the_mosaic_keeps() -> None:
+    flat = torch.full((1, 1, 3, 64, 64), 0.7)
+    flat[:, :, 1] = -0.4
+    with torch.no_grad():
+        made, _ = reconstruct(i2v.build_vae(), flat, None)
+    assert (made - flat).abs().mean() < 0.12
+
+
+def test_sensitivity_finds_the_channels_that_the_decoder_shows() -> None:
+    vae = i2v.build_vae()
+    weight = decoder_sensitivity(vae, torch.randn(1, 2, 16, 8, 8, generator=torch.Generator().manual_seed(0)))
+    assert float(weight.mean()) == pytest.approx(1, abs=1e-4)
+    assert bool((weight[:3] > 2).all()), "a fresh decoder shows the three colour channels"
+    assert bool((weight[3:] < 1).all())
+
+
+def test_every_caption_fits_and_survives_the_tokenizer(tmp_path: Path) -> None:
+    build_tokenizer().save_pretrained(tmp_path)
+    tokenizer = CLIPTokenizer.from_pretrained(tmp_path)
+    ids = [tuple(tokenizer(scene.caption).input_ids) for scene in captions.all_scenes()]
+    assert len(set(ids)) == len(ids)
+    assert max(map(len, ids)) <= MAX_LENGTH == tokenizer.model_max_length
+
+
+@pytest.mark.parametrize("name", ["small-i2v", "small-t2v"])
+def test_a_teacher_is_trained_scored_and_saved_by_one_command(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = card.teacher_named(name)
+    kind = type(made)
+    for part in ("vae_schedule", "decoder_schedule", "denoiser_schedule"):
+        schedule = getattr(made, part)
+        if schedule is not None:
+            monkeypatch.setattr(kind, part, replace(schedule, steps=2, log_every=1))
+    monkeypatch.setattr(kind, "batch_size", 2)
+    monkeypatch.setattr(kind, "clips_cached", 8, raising=False)
+    monkeypatch.setattr(t2v, "FPS_CHOICES", (8,))
+    monkeypatch.setattr(t2v, "training_scenes", lambda: captions.all_scenes()[:8])
+    lines: list[str] = []
+    output = tmp_path / name
+    manifest = card.make_teacher(name, output, device="cpu", clips=4, say=lines.append)
+    assert verify(output) == manifest
+    assert manifest.variant == "teacher"
+    assert manifest.quality["teacher"]["trajectory_error_px"] > 0
+    text = (output / "README.md").read_text()
+    assert f"vdmini-compress train-teacher {name}" in text
+    assert "| denoiser | 2 |" in text
+    assert load_engine(output, device="cpu").manifest.cost.unet_parameters > 1e6
+    assert any(line.startswith("denoiser: step 2/2") for line in lines)
