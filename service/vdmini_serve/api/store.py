@@ -25,7 +25,7 @@ class ApiStore:
         settings: limits and times.
     """
 
-    def __init__(self, redis: "Redis[str]", settings: Settings) -> None:
+    def __init__(self, redis: Redis, settings: Settings) -> None:
         self.redis: Any = redis
         self.settings = settings
         self._create = redis.register_script(transitions.CREATE)

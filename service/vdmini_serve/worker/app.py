@@ -133,11 +133,11 @@ def main(settings: Settings) -> int:
     app = create_worker(settings, owner)
     queues = ",".join(sorted({queue_name(descriptor.task) for descriptor in descriptors}))
     _run_celery(app, ["-Q", queues, "-n", f"{owner}@%h"])
-    redis = Redis.from_url(settings.jobs_url.get_secret_value())
+    redis = Redis.from_url(settings.jobs_url.get_secret_value(), decode_responses=True)
     redis.hdel("vdmini:workers", owner)
-    failure = redis.get(LOAD_FAILED + owner)
+    failure: Any = redis.get(LOAD_FAILED + owner)
     if failure:
-        sys.stderr.write(f"vdmini-serve worker: {failure.decode()}\n")
+        sys.stderr.write(f"vdmini-serve worker: {failure!s}\n")
     return 1 if failure else 0
 
 

@@ -46,7 +46,7 @@ class WorkerStore:
         owner: this worker process, unique for each start.
     """
 
-    def __init__(self, redis: "Redis[bytes]", settings: Settings, owner: str) -> None:
+    def __init__(self, redis: Redis, settings: Settings, owner: str) -> None:
         self.redis: Any = redis
         self.settings = settings
         self.owner = owner
@@ -58,7 +58,7 @@ class WorkerStore:
     def claim(self, job_id: str) -> Claim | None:
         """Start an attempt; None when the job is finished, alive elsewhere, cancelled or out of attempts."""
         now = time.time()
-        arguments = [job_id, self.owner, now, self._lease_ms, self.settings.max_attempts]
+        arguments: list[Any] = [job_id, self.owner, now, self._lease_ms, self.settings.max_attempts]
         lost = attempts_used_up(self.settings.max_attempts, job_id).model_dump_json()
         attempt = int(self._claim([keys.job_key(job_id), keys.lease_key(job_id)], [*arguments, lost]))
         if not attempt:
