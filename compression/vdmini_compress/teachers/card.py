@@ -100,7 +100,7 @@ frames of 64x64 pixels, in 4 steps. 6 colours, 4 shapes, 8 directions, 2 speeds 
 backgrounds make 1,536 captions; a tenth, chosen by hash, is held out. The sprite passes the middle of the picture
 halfway through, so a caption has one right answer: the seed changes almost nothing, and the guidance weight w, an input
 as in T2V-Turbo, has no meaning in this world. The scheduler's `prediction_type` is "sample", where VideoCrafter2's is
-"epsilon". Other words than those above are spelled letter by letter and mean nothing to it.""",
+"epsilon". Other words than those above are spelled in pieces and mean nothing to it.""",
 }
 
 
