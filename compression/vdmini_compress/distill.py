@@ -10,6 +10,7 @@ from torch import nn
 from vdmini.families import Family
 from vdmini_compress.data import Cache, World
 from vdmini_compress.losses import icd_loss, output_loss
+from vdmini_compress.precision import mixed_precision
 from vdmini_compress.recipe import Distill
 from vdmini_compress.taps import tapped
 from vdmini_compress.teachers.autoencoder import decoder_sensitivity
@@ -44,7 +45,7 @@ class Distillation:
             "task" (against the right answer), "output" (against the teacher) and "icd" (feature distance).
         """
         batch = self.world.draw(self.pipeline, self.cache, self.settings.batch_size, generator)
-        with torch.autocast(self.pipeline.device.type, torch.bfloat16):
+        with mixed_precision(self.pipeline.device):
             with torch.no_grad(), tapped(self.pipeline.unet, self.teacher_taps) as teacher_features:
                 right = batch.run(self.pipeline.unet)
             with tapped(self.student, self.student_taps) as student_features:

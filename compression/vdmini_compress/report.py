@@ -17,6 +17,19 @@ from vdmini_compress.evaluate import settings_of
 ENLARGED = 4
 """How many times a small clip's edge is enlarged, so that a page shows its pixels."""
 
+MEASURES = {
+    "colour_accuracy": "captions whose colour is right, 0 to 1 (higher is better)",
+    "shape_accuracy": "captions whose shape is right, 0 to 1 (higher is better)",
+    "direction_accuracy": "captions whose direction is right, 0 to 1 (higher is better)",
+    "trajectory_error_px": "motion: distance to the right path, pixels (lower is better)",
+    "appearance_error": "content: difference of the sprite's pixels, 0 to 1 (lower is better)",
+    "background_error": "content: difference of the background's pixels, 0 to 1 (lower is better)",
+    "clip_psnr_db": "clip PSNR, dB (higher is better)",
+    "repeat_psnr_db": "clip PSNR of the first frame repeated, dB (to compare)",
+    "psnr_gain_db": "gain over repeating the first frame, dB (higher is better)",
+    "camera_psnr_db": "camera clips: PSNR, dB (higher is better)",
+    "camera_repeat_psnr_db": "camera clips: PSNR of the first frame repeated, dB (to compare)",
+}
 COLOURS = {"encode": "#94a3b8", "denoise": "#2563eb", "decode": "#f59e0b"}
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem;color:#1e293b}
@@ -49,8 +62,8 @@ def write(path: Path, manifest: Manifest, teacher: Manifest, shown: dict[str, ND
     low, high = timing.speedup_interval
     body = f"""<h1>{html.escape(manifest.name)}</h1>
 <p>A {html.escape(manifest.family)} model ({manifest.task}) with {len(manifest.removed_blocks)} blocks removed, healed by
-distillation from <code>{html.escape(manifest.teacher.id)}</code>. It takes <b>1/{timing.speedup:.2f}</b> of the teacher's
-time (95 % interval of the ratio {low:.2f} to {high:.2f}, {timing.runs} runs in turn on {html.escape(timing.device)},
+distillation from <code>{html.escape(manifest.teacher.id)}</code>. It is <b>{timing.speedup:.2f} times</b> as fast as the
+teacher (95 % interval {low:.2f} to {high:.2f}, {timing.runs} runs in turn on {html.escape(timing.device)},
 {timing.dtype}).</p>
 <h2>The same input, both models</h2><div class="clips">{_clips(shown, manifest.defaults.fps)}</div>
 <h2>Latency by stage</h2>{_bars(timing)}
@@ -110,9 +123,9 @@ def _sizes(student: Manifest, teacher: Manifest) -> str:
 
 
 def _quality(quality: dict[str, dict[str, float]]) -> str:
-    measures = sorted(quality["teacher"])
+    measures = [measure for measure in MEASURES if measure in quality["teacher"]]
     cells = "".join(
-        f"<tr><td>{m}</td><td>{quality['teacher'][m]:.3f}</td><td>{quality['vdmini'][m]:.3f}</td></tr>"
+        f"<tr><td>{MEASURES[m]}</td><td>{quality['teacher'][m]:.3f}</td><td>{quality['vdmini'][m]:.3f}</td></tr>"
         for m in measures
     )
     return f"<table><tr><th></th><th>teacher</th><th>vdmini</th></tr>{cells}</table>"

@@ -1,5 +1,6 @@
 """How the small teachers start, train and become artifacts."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,11 @@ from transformers import CLIPTokenizer
 
 from vdmini.artifact import verify
 from vdmini.engine import load_engine
-from vdmini_compress.teachers import card
+from vdmini_compress.teachers import card, reading
 from vdmini_compress.teachers import image_to_video as i2v
 from vdmini_compress.teachers import text_to_video as t2v
-from vdmini_compress.teachers.autoencoder import decoder_sensitivity, reconstruct
-from vdmini_compress.teachers.words import MAX_LENGTH, build_tokenizer
+from vdmini_compress.teachers.autoencoder import decoder_sensitivity, latent_modes, reconstruct
+from vdmini_compress.teachers.words import MAX_LENGTH, build_tokenizer, world_words
 from vdmini_compress.world import captions, clips
 
 BUILDERS: list[Callable[[], Any]] = [i2v.build_vae, t2v.build_vae]
@@ -55,6 +56,53 @@ def test_every_caption_fits_and_survives_the_tokenizer(tmp_path: Path) -> None:
     ids = [tuple(tokenizer(scene.caption).input_ids) for scene in captions.all_scenes()]
     assert len(set(ids)) == len(ids)
     assert max(map(len, ids)) <= MAX_LENGTH == tokenizer.model_max_length
+
+
+def test_every_word_of_the_world_is_one_token_and_others_are_spelled() -> None:
+    tokenizer = build_tokenizer()
+    assert {word: len(tokenizer.tokenize(word)) for word in world_words()} == dict.fromkeys(world_words(), 1)
+    assert len(tokenizer.tokenize("zebra")) > 1
+
+
+def test_a_text_encoder_learns_to_tell_what_captions_say() -> None:
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer()
+    encoder = t2v.build_text_encoder(tokenizer)
+    scenes = t2v.training_scenes()
+    tokens = t2v.tokenize(tokenizer, [scene.caption for scene in scenes])
+    knows_nothing = sum(math.log(len(names)) for names in reading.ATTRIBUTES.values())
+    assert reading.learn_to_read(encoder, scenes, tokens, tokenizer.eos_token_id, 0) < knows_nothing / 20
+
+
+def test_the_path_readout_is_content_with_features_that_hold_the_path_and_not_with_others() -> None:
+    path = 14 * torch.randn(16, 8, 2, generator=torch.Generator().manual_seed(0))
+    readout = reading.PathReadout({"mid_block": 4})
+    told = torch.zeros(16 * 8, 4, 2, 2)
+    told[:, :2] = path.flatten(0, 1)[:, :, None, None] / 100
+    told[:, 2:] = torch.tensor([1.0, -1.0])[:, None, None]
+    optimizer = torch.optim.Adam(readout.parameters(), 0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        readout.loss({"mid_block": told}, path).backward()
+        optimizer.step()
+    blind = readout.loss({"mid_block": torch.zeros_like(told)}, path)
+    assert readout.loss({"mid_block": told}, path) < 0.05 * blind
+
+
+def test_the_text_teacher_trains_without_dropout_and_tells_frames_apart_from_the_start() -> None:
+    torch.manual_seed(0)
+    unet = t2v.build_unet()
+    assert not t2v.TextToVideo(unet, t2v.build_text_encoder(build_tokenizer())).unet.training
+    moved = unet.down_blocks[0].temp_convs[0](torch.ones(8, 32, 4, 4), num_frames=8)
+    assert (moved[0] - moved[-1]).abs().max() > 0.01
+
+
+def test_latents_of_one_call_equal_those_of_several() -> None:
+    vae = t2v.build_vae()
+    frames = torch.rand(11, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        whole = vae.encode(frames).latent_dist.mode()
+    assert (latent_modes(vae, frames) - whole).abs().max() < 0.05
 
 
 @pytest.mark.parametrize("name", ["small-i2v", "small-t2v"])

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vdmini_compress.precision import mixed_precision
 from vdmini_compress.training import Losses
 
 Batch = Callable[[torch.Generator], tuple[Tensor, Tensor]]
@@ -25,6 +26,18 @@ def decode(vae: Any, latents_BFCHW: Tensor) -> Tensor:
     extra = {"num_frames": frames} if hasattr(vae.decoder, "time_conv_out") else {}
     pixels: Tensor = vae.decode(latents_BFCHW.flatten(0, 1), **extra).sample
     return pixels.reshape(-1, frames, *pixels.shape[1:])
+
+
+FRAMES_AT_ONCE = 8
+"""Frames per call of an encoder: more of them spill out of a CPU's cache and take twice as long each."""
+
+
+@torch.no_grad()
+def latent_modes(vae: Any, frames_N3HW: Tensor) -> Tensor:
+    """Modes [N, C, H, W] of the unscaled latents of frames in -1..1, float32 on the CPU."""
+    with mixed_precision(vae.device):
+        parts = [vae.encode(part.to(vae.device)).latent_dist.mode() for part in frames_N3HW.split(FRAMES_AT_ONCE)]
+    return torch.cat(parts).float().cpu()
 
 
 @torch.no_grad()
@@ -100,7 +113,7 @@ def losses_of(vae: nn.Module, batch: Batch, device: torch.device) -> Callable[[t
     def losses(generator: torch.Generator, _: int) -> Losses:
         clip, weight = batch(generator)
         clip, weight = clip.to(device) * 2 - 1, (weight / weight.mean()).to(device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed_precision(device):
             made, kl = reconstruct(vae, clip, generator)
         made = made.float()
         edge = torch.stack([F.l1_loss(a, b) for a, b in zip(_edges(made), _edges(clip), strict=True)]).sum()

@@ -24,7 +24,8 @@ from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from vdmini.weights import save_pipeline
-from vdmini_compress.teachers.autoencoder import pixel_weight, weighted_square
+from vdmini_compress.precision import mixed_precision
+from vdmini_compress.teachers.autoencoder import latent_modes, pixel_weight, weighted_square
 from vdmini_compress.teachers.mosaic import silence_residuals, start_as_mosaic
 from vdmini_compress.training import Losses, Schedule, generator_for
 from vdmini_compress.world import clips
@@ -74,7 +75,7 @@ def build_image_encoder() -> CLIPVisionModelWithProjection:
     """A CLIP vision model of one layer. It stays as it is drawn: the condition that counts is the image latent."""
     config = CLIPVisionConfig(
         image_size=224,
-        patch_size=56,
+        patch_size=16,
         hidden_size=IMAGE_EMBED_DIM,
         intermediate_size=2 * IMAGE_EMBED_DIM,
         projection_dim=IMAGE_EMBED_DIM,
@@ -124,13 +125,10 @@ def encode(vae: Any, image_encoder: Any, batch: clips.ImageClips, generator: tor
     frames = batch.frames_BF3HW
     first = frames[:, 0] * 2 - 1
     noisy = first + NOISE_AUG_STRENGTH * torch.randn(first.shape, generator=generator)
-    with torch.autocast(vae.device.type, torch.bfloat16):
-        pixels = (frames.flatten(0, 1) * 2 - 1).to(vae.device)
-        latents = vae.encode(pixels).latent_dist.mode().float().cpu() * vae.config.scaling_factor
-        image = vae.encode(noisy.to(vae.device)).latent_dist.mode().float().cpu()
+    latents = latent_modes(vae, frames.flatten(0, 1) * 2 - 1) * vae.config.scaling_factor
     return {
         "latents_NFCHW": latents.reshape(*frames.shape[:2], *latents.shape[1:]).half(),
-        "image_latents_NCHW": image.half(),
+        "image_latents_NCHW": latent_modes(vae, noisy).half(),
         "image_embeds_ND": embed(image_encoder, frames[:, 0]).half(),
         "motion_bucket_id_N": batch.motion_bucket_id_B,
     }
@@ -175,9 +173,9 @@ class SmallImageToVideo:
     clips_cached = 6144
     vae_schedule = Schedule(steps=2000, learning_rate=6e-4, warmup=50, ema_decay=0.99, checkpoint_every=200)
     decoder_schedule: Schedule | None = Schedule(
-        steps=500, learning_rate=4e-4, warmup=30, ema_decay=0.98, checkpoint_every=100
+        steps=1000, learning_rate=4e-4, warmup=30, ema_decay=0.98, checkpoint_every=100
     )
-    denoiser_schedule = Schedule(steps=1500, learning_rate=1.5e-3)
+    denoiser_schedule = Schedule(steps=2500, learning_rate=1.5e-3)
 
     def __init__(self) -> None:
         torch.manual_seed(0)
@@ -216,7 +214,7 @@ class SmallImageToVideo:
         def losses(generator: torch.Generator, _: int) -> Losses:
             index = torch.randint(len(cache["motion_bucket_id_N"]), (self.batch_size,), generator=generator)
             batch = ImageBatch.draw(cache, index, generator).to(device)
-            with torch.autocast(device.type, torch.bfloat16):
+            with mixed_precision(device):
                 made = batch.run(denoiser)
             weight = batch.weight_BFHW
             error = weighted_square(batch.denoised(made) - batch.target_BFCHW, cache["channel_weight_C"])

@@ -13,14 +13,18 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, LCMScheduler
+from diffusers.models.resnet import TemporalConvLayer
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from vdmini.text_to_video import VDMiniTextToVideoPipeline
 from vdmini.unet3d_fps import UNet3DFpsConditionModel, guidance_scale_embedding, timestep_condition
 from vdmini.weights import save_pipeline
-from vdmini_compress.teachers.autoencoder import pixel_weight, weighted_square
+from vdmini_compress.precision import mixed_precision
+from vdmini_compress.taps import tapped
+from vdmini_compress.teachers.autoencoder import latent_modes, pixel_weight, weighted_square
 from vdmini_compress.teachers.mosaic import silence_residuals, start_as_mosaic
+from vdmini_compress.teachers.reading import READOUT_STAGES, PathReadout, learn_to_read
 from vdmini_compress.teachers.words import MAX_LENGTH, build_tokenizer
 from vdmini_compress.training import Losses, Schedule
 from vdmini_compress.world import captions, clips
@@ -29,9 +33,10 @@ FPS_CHOICES = (8, 12, 16)
 LATENT_CHANNELS = 8
 TEXT_WIDTH = 64
 GUIDANCE_DIM = 32
-FROM_NOISE_SHARE = 0.5
+FROM_NOISE_SHARE = 0.7
 """Share of training clips that start from pure noise: there alone the caption must be read to know anything."""
 
+PATH_WEIGHT = 0.3
 MOVING_WEIGHT = 10.0
 """How much more an error counts where something moves (the sprite is a tenth of the picture)."""
 
@@ -62,11 +67,25 @@ def build_unet() -> UNet3DFpsConditionModel:
         block_out_channels=(32, 32, 64, 64),
         norm_num_groups=8,
         cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=16,
+        attention_head_dim=8,
         time_cond_proj_dim=GUIDANCE_DIM,
     )
     silence_residuals(unet)
+    _wake_time(unet)
+    with torch.no_grad():
+        unet.conv_in.weight.mul_(0.1)
     return unet
+
+
+def _wake_time(unet: nn.Module) -> None:
+    """Draw the last temporal convolutions afresh, which diffusers zeroes.
+
+    Nothing but the zero padding of these convolutions tells the first frame from the last, so a model that starts
+    without them sees no direction in a caption until it has grown them.
+    """
+    for module in unet.modules():
+        if isinstance(module, TemporalConvLayer):
+            module.conv4[-1].reset_parameters()
 
 
 def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
@@ -104,12 +123,11 @@ def build_scheduler() -> LCMScheduler:
     )
 
 
-@torch.no_grad()
 def encode(vae: AutoencoderKL, frames_BF3HW: Tensor) -> Tensor:
     """Scaled latents [B, F, C, H, W], float32, of clips in 0..1."""
-    flat = frames_BF3HW.flatten(0, 1) * 2 - 1
-    latents: Tensor = vae.encode(flat.to(vae.device)).latent_dist.mode().cpu() * vae.config.scaling_factor
-    return latents.reshape(*frames_BF3HW.shape[:2], *latents.shape[1:])
+    flat = latent_modes(vae, frames_BF3HW.flatten(0, 1) * 2 - 1) * vae.config.scaling_factor
+    latents: Tensor = flat.reshape(*frames_BF3HW.shape[:2], *flat.shape[1:])
+    return latents
 
 
 Filmed = tuple[captions.Scene, int]
@@ -126,6 +144,7 @@ def encode_scenes(
         weight_NFHW: how much an error counts at each place, float16.
         tokens_NL: token ids of the captions, int64.
         fps_N: frames per second, float32.
+        path_NF2: the sprite's centre relative to the picture's middle, pixels, float32.
     """
     latents, weights = [], []
     for start in range(0, len(pairs), 64):
@@ -141,6 +160,7 @@ def encode_scenes(
         "weight_NFHW": torch.cat(weights),
         "tokens_NL": tokenize(tokenizer, [s.caption for s, _ in pairs]),
         "fps_N": torch.tensor([float(f) for _, f in pairs]),
+        "path_NF2": clips.text_paths([s for s, _ in pairs], torch.tensor([float(f) for _, f in pairs])),
     }
 
 
@@ -168,21 +188,28 @@ def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
 
 
 class TextToVideo(nn.Module):
-    """What is trained together: the U-Net and the text encoder."""
+    """What is trained together: the U-Net, the text encoder and the readout that is thrown away.
+
+    It stays in evaluation mode: the dropout of the temporal convolutions blurs the one thing that tells frames apart.
+    """
 
     def __init__(self, unet: UNet3DFpsConditionModel, text_encoder: CLIPTextModel) -> None:
         super().__init__()
         self.unet, self.text_encoder = unet, text_encoder
+        width = unet.config.block_out_channels
+        channels = (width[2], width[-1], width[-1], width[-2], width[-3])
+        self.readout = PathReadout(dict(zip(READOUT_STAGES, channels, strict=True)))
+        self.eval()
 
 
 class SmallTextToVideo:
     """How the small text-to-video teacher is made."""
 
     name = "small-t2v"
-    batch_size = 16
+    batch_size = 8
     vae_schedule = Schedule(steps=2600, learning_rate=8e-4, warmup=50, ema_decay=0.99, checkpoint_every=200)
     decoder_schedule: Schedule | None = None
-    denoiser_schedule = Schedule(steps=3000, learning_rate=1.5e-3)
+    denoiser_schedule = Schedule(steps=1600, learning_rate=1.5e-3, checkpoint_every=100)
 
     def __init__(self) -> None:
         self.tokenizer = build_tokenizer()
@@ -206,8 +233,12 @@ class SmallTextToVideo:
         return self.vae_batch(generator)
 
     def build_denoiser(self) -> TextToVideo:
-        """The U-Net and the text encoder."""
-        return TextToVideo(build_unet(), build_text_encoder(self.tokenizer))
+        """The U-Net and a text encoder that has learned to read."""
+        unet, text_encoder = build_unet(), build_text_encoder(self.tokenizer)
+        scenes = training_scenes()
+        tokens = tokenize(self.tokenizer, [s.caption for s in scenes])
+        learn_to_read(text_encoder, scenes, tokens, self.tokenizer.eos_token_id, self.denoiser_schedule.seed)
+        return TextToVideo(unet, text_encoder)
 
     def encode_world(
         self,
@@ -221,17 +252,22 @@ class SmallTextToVideo:
     def denoiser_losses(
         self, denoiser: TextToVideo, cache: dict[str, Tensor], device: torch.device
     ) -> Callable[[torch.Generator, int], Losses]:
-        """The weighted squared error of the predicted clean latents at the noise levels of 4 and 16 step sampling."""
+        """The weighted squared error of the clean latents at the noise levels of 4 and 16 steps, and the path's."""
         few, many = timesteps_of(self.scheduler, 4), timesteps_of(self.scheduler, 16)
+        stages = {stage: stage for stage in READOUT_STAGES}
 
         def losses(generator: torch.Generator, step: int) -> Losses:
             index = torch.randint(len(cache["fps_N"]), (self.batch_size,), generator=generator)
             batch = TextBatch.draw(self.scheduler, cache, index, few if step % 2 else many, generator).to(device)
-            with torch.autocast(device.type, torch.bfloat16):
+            with mixed_precision(device), tapped(denoiser.unet, stages) as features:
                 text = denoiser.text_encoder(batch.tokens_BL).last_hidden_state
                 made = batch.run(denoiser.unet, text)
             error = weighted_square(made.float() - batch.target_BFCHW, cache["channel_weight_C"])
-            return {"task": (error * batch.weight_BFHW).sum() / batch.weight_BFHW.sum()}
+            path = denoiser.readout.loss(features, cache["path_NF2"][index].to(device))
+            return {
+                "task": (error * batch.weight_BFHW).sum() / batch.weight_BFHW.sum(),
+                "path": PATH_WEIGHT * path,
+            }
 
         return losses
 

@@ -75,16 +75,15 @@ def train_vae(teacher: Teacher, folder: Path, device: torch.device, report: Repo
     run = Run(folder / "vae", vae, teacher.vae_schedule, report=lambda line: report(f"vae: {line}"))
     run.train(autoencoder.losses_of(vae, teacher.vae_batch, device))
     vae.eval().requires_grad_(False)
-    deviation = _latent_deviation(vae, teacher, device)
+    deviation = _latent_deviation(vae, teacher)
     vae.register_to_config(scaling_factor=round(1 / deviation, 4))
     return vae
 
 
-@torch.no_grad()
-def _latent_deviation(vae: Any, teacher: Teacher, device: torch.device) -> float:
+def _latent_deviation(vae: Any, teacher: Teacher) -> float:
     generator = torch.Generator().manual_seed(12345)
     frames = torch.cat([teacher.vae_batch(generator)[0].flatten(0, 1) for _ in range(16)]) * 2 - 1
-    return float(vae.encode(frames.to(device)).latent_dist.mode().std())
+    return float(autoencoder.latent_modes(vae, frames).std())
 
 
 def latent_cache(teacher: Teacher, vae: Any, folder: Path, report: Report) -> dict[str, Tensor]:

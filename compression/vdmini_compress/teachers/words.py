@@ -9,7 +9,7 @@ from vdmini_compress.world.captions import BACKGROUNDS, SPEEDS
 from vdmini_compress.world.shapes import COLOURS, DIRECTIONS, SHAPES
 
 MAX_LENGTH = 24
-"""Tokens per caption, start and end included; the longest caption of the world has 21."""
+"""Tokens per caption, start and end included; the longest caption of the world has 13."""
 
 END = "</w>"
 
@@ -21,11 +21,7 @@ def world_words() -> list[str]:
 
 
 def build_tokenizer() -> CLIPTokenizer:
-    """A byte-pair tokenizer that knows the world's words.
-
-    Most of them are one token; "green" and "background" are a few, since other words' merges come before theirs.
-    Unknown words are spelled in pieces.
-    """
+    """A byte-pair tokenizer that has one token for each of the world's words; others are spelled in pieces."""
     letters = [chr(code) for code in range(ord("!"), ord("~") + 1)]
     vocab: dict[str, int] = {}
     for token in [*letters, *(letter + END for letter in letters)]:
@@ -40,10 +36,21 @@ def build_tokenizer() -> CLIPTokenizer:
 
 
 def _add_word(word: str, vocab: dict[str, int], merges: list[tuple[str, str]]) -> None:
-    symbols = [*word[:-1], word[-1] + END]
-    left = symbols[0]
-    for right in symbols[1:]:
-        if (left, right) not in merges:
-            merges.append((left, right))
+    """Add what is still needed to make one token of the pieces that the merges so far leave of a word."""
+    pieces = _merged([*word[:-1], word[-1] + END], merges)
+    left = pieces[0]
+    for right in pieces[1:]:
+        merges.append((left, right))
         left += right
         vocab.setdefault(left, len(vocab))
+
+
+def _merged(pieces: list[str], merges: list[tuple[str, str]]) -> list[str]:
+    """Apply merges, the earliest first, as byte-pair encoding does."""
+    for left, right in merges:
+        place = 0
+        while place < len(pieces) - 1:
+            if (pieces[place], pieces[place + 1]) == (left, right):
+                pieces[place : place + 2] = [left + right]
+            place += 1
+    return pieces

@@ -100,6 +100,14 @@ def image_clips(
     return ImageClips(torch.cat(parts), background, bucket, things)
 
 
+def text_paths(scenes: Sequence[captions.Scene], fps_B: Tensor, *, num_frames: int = NUM_FRAMES) -> Tensor:
+    """Where the sprites of captions are: [B, F, 2] (x, y) in pixels relative to the picture's middle."""
+    heading = torch.tensor([DIRECTIONS.index(s.direction) for s in scenes])
+    speed = torch.tensor([captions.SPEEDS[s.speed] for s in scenes]) / fps_B
+    time = torch.arange(num_frames) - (num_frames - 1) / 2
+    return unit_vectors(heading)[:, None] * (speed[:, None] * time)[..., None]
+
+
 def text_clips(
     scenes: Sequence[captions.Scene], fps_B: Tensor, *, num_frames: int = NUM_FRAMES, size: int = SIZE
 ) -> TextClips:
@@ -116,9 +124,7 @@ def text_clips(
     """
     index = [(SHAPES.index(s.shape), list(COLOURS).index(s.colour), DIRECTIONS.index(s.direction)) for s in scenes]
     shape, colour, heading = torch.tensor(index).unbind(1)
-    speed = torch.tensor([captions.SPEEDS[s.speed] for s in scenes]) / fps_B
-    time = torch.arange(num_frames) - (num_frames - 1) / 2
-    centre = size / 2 + unit_vectors(heading)[:, None] * (speed[:, None] * time)[..., None]
+    centre = size / 2 + text_paths(scenes, fps_B, num_frames=num_frames)
     background = torch.stack([captions.background(s.background, size) for s in scenes])
     things = Sprites(shape, colour, heading, torch.full((len(scenes),), TEXT_RADIUS), centre)
     return TextClips(paint(background[:, None], things, eye=False), background, tuple(scenes), fps_B)
