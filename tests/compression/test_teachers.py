@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from transformers import CLIPTokenizer
 
-from vdmini.artifact import verify
+from vdmini.artifact import ArtifactError, verify
 from vdmini.engine import load_engine
 from vdmini_compress.teachers import card, reading
 from vdmini_compress.teachers import image_to_video as i2v
@@ -20,6 +20,7 @@ from vdmini_compress.teachers.autoencoder import decoder_sensitivity, latent_mod
 from vdmini_compress.teachers.words import MAX_LENGTH, build_tokenizer, world_words
 from vdmini_compress.world import captions, clips
 
+IMAGE_TEACHER = Path(__file__).resolve().parents[2] / "compression/teachers/small-i2v"
 BUILDERS: list[Callable[[], Any]] = [i2v.build_vae, t2v.build_vae]
 
 
@@ -130,3 +131,13 @@ def test_a_teacher_is_trained_scored_and_saved_by_one_command(
     assert "| denoiser | 2 |" in text
     assert load_engine(output, device="cpu").manifest.cost.unet_parameters > 1e6
     assert any(line.startswith("denoiser: step 2/2") for line in lines)
+    again = card.make_teacher(name, tmp_path / "again", device="cpu", clips=4, say=lines.append, start_from=output)
+    assert again.training["started_from"] == {"sha256": manifest.teacher.sha256, "training": manifest.training}
+    assert "vae" not in again.training
+    assert "| vae, 1 before | 2 |" in (tmp_path / "again" / "README.md").read_text()
+
+
+def test_a_teacher_starts_only_from_one_of_its_own_name(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="start from a teacher of the name small-t2v"):
+        card.make_teacher("small-t2v", tmp_path / "x", device="cpu", clips=4, say=print, start_from=IMAGE_TEACHER)
+    assert not list(tmp_path.iterdir())

@@ -63,6 +63,13 @@ def run(unet: nn.Module, size: int = 8) -> torch.Tensor:
     return unet(**inputs_of(unet, size)).sample
 
 
+def in_memory(unet: nn.Module) -> nn.Module:
+    """The same weights, copied: mapped from a file they may lie unaligned, and some CPUs then sum in another order."""
+    for parameter in unet.parameters():
+        parameter.data = parameter.data.clone()
+    return unet.eval()
+
+
 def pair_names() -> list[str]:
     down = [f"down_blocks.{i}.resnets.{j}" for i in range(LEVELS) for j in range(2)]
     return down + [f"up_blocks.{i}.resnets.{j}" for i in range(LEVELS) for j in range(3)]
@@ -236,7 +243,7 @@ def test_a_pairs_only_svd_student_is_loaded_by_stock_diffusers(tiny_svd, tmp_pat
     student.save_pretrained(tmp_path)
     loaded = UNetSpatioTemporalConditionModel.from_pretrained(tmp_path)
     assert tuple(loaded.config.layers_per_block) == (1, 2, 2, 2)
-    assert torch.equal(run(loaded), run(student))
+    assert torch.equal(run(in_memory(loaded)), run(student))
 
 
 @pytest.mark.parametrize(
@@ -263,7 +270,7 @@ def test_a_student_survives_a_save_and_a_load(teacher, preset, tmp_path):
     assert written["block_out_channels"] == list(teacher.config.block_out_channels)
     loaded = type(student).from_pretrained(tmp_path)
     assert loaded.config.removed_blocks == plan.removed
-    assert torch.equal(run(loaded), run(student))
+    assert torch.equal(run(in_memory(loaded)), run(student))
 
 
 def test_a_student_is_made_again_from_its_config(teacher):
@@ -364,4 +371,4 @@ def test_diffusers_loads_a_saved_pipeline_with_a_student_in_it(tiny_svd, tmp_pat
     assert index["unet"] == ["vdmini", "VDMiniUNetSpatioTemporal"]
     loaded = DiffusionPipeline.from_pretrained(tmp_path)
     assert type(loaded.unet) is vdmini.VDMiniUNetSpatioTemporal
-    assert torch.equal(run(loaded.unet.eval()), run(student))
+    assert torch.equal(run(in_memory(loaded.unet)), run(student))

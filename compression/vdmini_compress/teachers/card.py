@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vdmini.artifact import replacing, weights_sha256, write_manifest
+from vdmini.artifact import ArtifactError, replacing, verify, weights_sha256, write_manifest
 from vdmini.engine import Engine, load_engine, pick_device
 from vdmini.manifest import Cost, Defaults, Limits, Manifest, TeacherId
 from vdmini_compress.evaluate import Scores, evaluate
@@ -37,7 +37,9 @@ def teacher_named(name: str) -> Teacher:
     return teachers[name]()
 
 
-def make_teacher(name: str, output: Path, *, device: str | None, clips: int, say: Report) -> Manifest:
+def make_teacher(
+    name: str, output: Path, *, device: str | None, clips: int, say: Report, start_from: Path | None = None
+) -> Manifest:
     """Train a teacher, score it on held-out clips and save it with its card.
 
     Args:
@@ -46,16 +48,21 @@ def make_teacher(name: str, output: Path, *, device: str | None, clips: int, say
         device: where to train; the first GPU, else the CPU, by default.
         clips: held-out clips to score it on.
         say: receives progress, one line at a time.
+        start_from: a teacher of the same name to train on; its VAE is kept.
 
     Returns:
         Its manifest.
+
+    Raises:
+        ArtifactError: when `start_from` is damaged or another teacher.
     """
     teacher = teacher_named(name)
+    before = None if start_from is None else _predecessor(name, start_from)
     work = output.with_name(output.name + ".work")
-    vae, denoiser = train_teacher(teacher, work, pick_device(device), say)
+    vae, denoiser = train_teacher(teacher, work, pick_device(device), say, start_from)
     with replacing(output) as folder:
         teacher.save_pipeline(vae, denoiser, folder)
-        manifest = write_manifest(folder, _manifest(name, folder, training_record(teacher, work)))
+        manifest = write_manifest(folder, _manifest(name, folder, training_record(teacher, work) | (before or {})))
         engine = load_engine(folder, device="cpu", dtype="float32")
         say(f"evaluating on {clips} held-out clips")
         scores = evaluate(engine, count=clips, seed=EVALUATION_SEED)
@@ -63,6 +70,14 @@ def make_teacher(name: str, output: Path, *, device: str | None, clips: int, say
         manifest = manifest.model_copy(update={"quality": {"teacher": rounded}, "cost": _cost(engine, folder)})
         (folder / "README.md").write_text(_card(manifest, rounded, clips))
         return write_manifest(folder, manifest)
+
+
+def _predecessor(name: str, folder: Path) -> dict[str, Any]:
+    """How the teacher was trained that this one starts from."""
+    manifest = verify(folder)
+    if (manifest.teacher.id, manifest.variant) != (name, "teacher"):
+        raise ArtifactError(f"{folder} holds {manifest.name}; start from a teacher of the name {name}")
+    return {"started_from": {"sha256": manifest.teacher.sha256, "training": manifest.training}}
 
 
 def _manifest(name: str, folder: Path, training: dict[str, Any]) -> Manifest:
@@ -104,13 +119,24 @@ as in T2V-Turbo, has no meaning in this world. The scheduler's `prediction_type`
 }
 
 
+def _training_rows(training: dict[str, Any], run: int = 0) -> list[str]:
+    """A table row of each part of each run, the last run first."""
+    which = "" if run == 0 else f", {run} before"
+    rows = [
+        f"| {part}{which} | {row['steps']} | {row['learning_rate']} | {row['seed']} | {row['seconds']} |"
+        for part, row in training.items()
+        if part != "started_from"
+    ]
+    earlier = training.get("started_from")
+    return rows + (_training_rows(earlier["training"], run + 1) if earlier else [])
+
+
 def _card(manifest: Manifest, scores: Scores, clips: int) -> str:
     name = manifest.teacher.id
     measures = "\n".join(f"| {measure} | {value:.4f} |" for measure, value in scores.items())
-    parts = "\n".join(
-        f"| {part} | {row['steps']} | {row['learning_rate']} | {row['seed']} | {row['seconds']} |"
-        for part, row in manifest.training.items()
-    )
+    parts = "\n".join(_training_rows(manifest.training))
+    before = "started_from" in manifest.training
+    option = " --start-from EARLIER" if before else ""
     return f"""---
 license: {LICENCE.lower()}
 library_name: diffusers
@@ -125,7 +151,7 @@ what VDMini's demo, tests and evidence run on, and no model for anything else.
 
 ## Training
 
-    vdmini-compress train-teacher {name} --output compression/teachers/{name}
+    vdmini-compress train-teacher {name} --output compression/teachers/{name}{option}
 
 All data is drawn from the seed; nothing is downloaded.
 

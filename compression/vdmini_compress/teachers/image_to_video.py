@@ -202,6 +202,11 @@ class SmallImageToVideo:
         """See `build_unet`."""
         return build_unet()
 
+    def load_denoiser(self, denoiser: UNetSpatioTemporalConditionModel, folder: Path) -> None:
+        """The U-Net."""
+        saved = UNetSpatioTemporalConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
+        denoiser.load_state_dict(saved.state_dict())
+
     def encode_world(self, vae: Any, seed: int, report: Callable[[str], None]) -> dict[str, Tensor]:
         """Encode `clips_cached` clips, three in four with a sprite."""
         return encode_clips(vae, self.image_encoder, self.clips_cached, seed + 1, report)

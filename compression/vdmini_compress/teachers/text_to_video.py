@@ -209,7 +209,7 @@ class SmallTextToVideo:
     batch_size = 8
     vae_schedule = Schedule(steps=2600, learning_rate=8e-4, warmup=50, ema_decay=0.99, checkpoint_every=200)
     decoder_schedule: Schedule | None = None
-    denoiser_schedule = Schedule(steps=1600, learning_rate=1.5e-3, checkpoint_every=100)
+    denoiser_schedule = Schedule(steps=2000, learning_rate=1.5e-3, checkpoint_every=100)
 
     def __init__(self) -> None:
         self.tokenizer = build_tokenizer()
@@ -239,6 +239,12 @@ class SmallTextToVideo:
         tokens = tokenize(self.tokenizer, [s.caption for s in scenes])
         learn_to_read(text_encoder, scenes, tokens, self.tokenizer.eos_token_id, self.denoiser_schedule.seed)
         return TextToVideo(unet, text_encoder)
+
+    def load_denoiser(self, denoiser: TextToVideo, folder: Path) -> None:
+        """The U-Net and the text encoder; the readout starts afresh."""
+        for part, model in (("unet", denoiser.unet), ("text_encoder", denoiser.text_encoder)):
+            saved = type(model).from_pretrained(folder / part, torch_dtype=torch.float32)
+            model.load_state_dict(saved.state_dict())
 
     def encode_world(
         self,

@@ -42,6 +42,10 @@ class Teacher(Protocol):
         """Everything that is trained on latents."""
         ...
 
+    def load_denoiser(self, denoiser: Any, folder: Path) -> None:
+        """Give a denoiser the weights of a saved pipeline."""
+        ...
+
     def encode_world(self, vae: Any, seed: int, report: Report) -> dict[str, Tensor]:
         """The latent cache: training clips and their conditions."""
         ...
@@ -80,6 +84,12 @@ def train_vae(teacher: Teacher, folder: Path, device: torch.device, report: Repo
     return vae
 
 
+def saved_vae(teacher: Teacher, artifact: Path, device: torch.device) -> Any:
+    """An artifact's VAE in evaluation mode, float32."""
+    vae = type(teacher.build_vae()).from_pretrained(artifact / "vae", torch_dtype=torch.float32).to(device)
+    return vae.eval().requires_grad_(False)
+
+
 def _latent_deviation(vae: Any, teacher: Teacher) -> float:
     generator = torch.Generator().manual_seed(12345)
     frames = torch.cat([teacher.vae_batch(generator)[0].flatten(0, 1) for _ in range(16)]) * 2 - 1
@@ -90,6 +100,7 @@ def latent_cache(teacher: Teacher, vae: Any, folder: Path, report: Report) -> di
     """The world's latents, encoded once and kept as safetensors in `folder`."""
     path = folder / "latents.safetensors"
     if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
         cache = teacher.encode_world(vae, teacher.denoiser_schedule.seed, report)
         partial = path.with_suffix(".partial")
         save_file({name: tensor.contiguous() for name, tensor in cache.items()}, partial)
@@ -98,7 +109,9 @@ def latent_cache(teacher: Teacher, vae: Any, folder: Path, report: Report) -> di
     return encoded
 
 
-def train_teacher(teacher: Teacher, folder: Path, device: torch.device, report: Report) -> tuple[Any, Any]:
+def train_teacher(
+    teacher: Teacher, folder: Path, device: torch.device, report: Report, start_from: Path | None = None
+) -> tuple[Any, Any]:
     """Train a teacher to the end of its schedules.
 
     Args:
@@ -106,17 +119,20 @@ def train_teacher(teacher: Teacher, folder: Path, device: torch.device, report: 
         folder: checkpoints, logs and the latent cache; a run that was killed continues from here.
         device: where to train.
         report: receives progress, one line at a time.
+        start_from: an earlier training's artifact; its VAE is kept and its denoiser trained on.
 
     Returns:
         The VAE and the trained denoiser.
     """
-    vae = train_vae(teacher, folder, device, report)
+    vae = train_vae(teacher, folder, device, report) if start_from is None else saved_vae(teacher, start_from, device)
     cache = latent_cache(teacher, vae, folder, report)
     cache["channel_weight_C"] = autoencoder.decoder_sensitivity(
         vae, cache["latents_NFCHW"][:8].float().to(device)
     ).cpu()
     torch.manual_seed(teacher.denoiser_schedule.seed)
     denoiser = teacher.build_denoiser().to(device)
+    if start_from is not None:
+        teacher.load_denoiser(denoiser, start_from)
     run = Run(folder / "denoiser", denoiser, teacher.denoiser_schedule, report=lambda line: report(f"denoiser: {line}"))
     with fast_attention(device):
         run.train(teacher.denoiser_losses(denoiser, cache, device))
@@ -138,7 +154,7 @@ def train_decoder(teacher: Teacher, vae: Any, folder: Path, device: torch.device
 
 
 def training_record(teacher: Teacher, folder: Path) -> dict[str, Any]:
-    """What it took: schedules and seconds of both trainings."""
+    """What it took: schedules and seconds of each part that was trained."""
     schedules = {
         "vae": teacher.vae_schedule,
         "denoiser": teacher.denoiser_schedule,
@@ -146,7 +162,8 @@ def training_record(teacher: Teacher, folder: Path) -> dict[str, Any]:
     }
     record = {}
     for part, schedule in schedules.items():
-        if schedule is not None:
-            state = torch.load(folder / part / "checkpoint.pt", weights_only=True)
+        checkpoint = folder / part / "checkpoint.pt"
+        if schedule is not None and checkpoint.exists():
+            state = torch.load(checkpoint, weights_only=True)
             record[part] = asdict(schedule) | {"seconds": round(state["seconds"])}
     return record
