@@ -84,7 +84,7 @@ def test_a_missing_input_is_an_error(teacher_engine: Engine) -> None:
 
 
 def test_tokens_are_counted_with_start_and_end(teacher_engine: Engine) -> None:
-    expected = 0 if teacher_engine.manifest.task == "i2v" else 17  # ten words, "background" in six pieces
+    expected = 0 if teacher_engine.manifest.task == "i2v" else 12  # ten words
     assert teacher_engine.count_tokens(CAPTION) == expected
 
 
