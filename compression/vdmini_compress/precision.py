@@ -6,7 +6,7 @@ import torch
 def mixed_precision(device: torch.device) -> torch.autocast:
     """A context that runs matrix products in bfloat16 where that is native.
 
-    A CPU without bfloat16 instructions (before AVX512-BF16 and AMX) emulates them: a convolution then takes fifty times
+    A CPU without bfloat16 instructions (before AVX512-BF16 and AMX) emulates them, and training then takes many times
     as long as in float32.
 
     Args:

@@ -123,9 +123,8 @@ def _sizes(student: Manifest, teacher: Manifest) -> str:
 
 
 def _quality(quality: dict[str, dict[str, float]]) -> str:
-    measures = [measure for measure in MEASURES if measure in quality["teacher"]]
     cells = "".join(
-        f"<tr><td>{MEASURES[m]}</td><td>{quality['teacher'][m]:.3f}</td><td>{quality['vdmini'][m]:.3f}</td></tr>"
-        for m in measures
+        f"<tr><td>{MEASURES.get(m, m)}</td><td>{quality['teacher'][m]:.3f}</td><td>{quality['vdmini'][m]:.3f}</td></tr>"
+        for m in quality["teacher"]
     )
     return f"<table><tr><th></th><th>teacher</th><th>vdmini</th></tr>{cells}</table>"

@@ -135,6 +135,8 @@ def test_a_teacher_is_trained_scored_and_saved_by_one_command(
     assert again.training["started_from"] == {"sha256": manifest.teacher.sha256, "training": manifest.training}
     assert "vae" not in again.training
     assert "| vae, 1 before | 2 |" in (tmp_path / "again" / "README.md").read_text()
+    with pytest.raises(ValueError, match="started from nothing, not from"):
+        card.make_teacher(name, output, device="cpu", clips=4, say=lines.append, start_from=output)
 
 
 def test_a_teacher_starts_only_from_one_of_its_own_name(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def decode(vae: Any, latents_BFCHW: Tensor) -> Tensor:
 
 
 FRAMES_AT_ONCE = 8
-"""Frames per call of an encoder: more of them spill out of a CPU's cache and take twice as long each."""
+"""Frames per call of an encoder: more of them spill out of a CPU's cache and take longer each."""
 
 
 @torch.no_grad()

@@ -55,10 +55,12 @@ def make_teacher(
 
     Raises:
         ArtifactError: when `start_from` is damaged or another teacher.
+        ValueError: when checkpoints beside `output` belong to a training that started elsewhere.
     """
     teacher = teacher_named(name)
     before = None if start_from is None else _predecessor(name, start_from)
     work = output.with_name(output.name + ".work")
+    _claim(work, before["started_from"]["sha256"] if before else "nothing")
     vae, denoiser = train_teacher(teacher, work, pick_device(device), say, start_from)
     with replacing(output) as folder:
         teacher.save_pipeline(vae, denoiser, folder)
@@ -70,6 +72,18 @@ def make_teacher(
         manifest = manifest.model_copy(update={"quality": {"teacher": rounded}, "cost": _cost(engine, folder)})
         (folder / "README.md").write_text(_card(manifest, rounded, clips))
         return write_manifest(folder, manifest)
+
+
+def _claim(work: Path, start: str) -> None:
+    """Mark checkpoints and latents with the weights they started from; those of another start would be taken for ours."""
+    mark = work / "started_from"
+    found = mark.read_text() if mark.exists() else start
+    if found != start:
+        raise ValueError(
+            f"{work} holds a training that started from {found}, not from {start}; remove it to start anew"
+        )
+    work.mkdir(parents=True, exist_ok=True)
+    mark.write_text(start)
 
 
 def _predecessor(name: str, folder: Path) -> dict[str, Any]:

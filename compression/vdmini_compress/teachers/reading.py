@@ -1,7 +1,7 @@
 """Two lessons that let a small text-to-video model learn motion from captions within minutes.
 
 In the small world a caption's direction shows only as a product of word, time and place. Fitted to clips alone, a
-fresh model finds colours and shapes at once and stays for thousands of steps at the mean over all directions. The big
+fresh model finds colours and shapes at once and stays for long at the mean over all directions. The big
 teachers don't face that: their text encoder has learned to read long before. So the small one learns to read first,
 and while the U-Net trains, its deep stages have to say where the sprite is.
 

@@ -37,6 +37,8 @@ FROM_NOISE_SHARE = 0.7
 """Share of training clips that start from pure noise: there alone the caption must be read to know anything."""
 
 PATH_WEIGHT = 0.3
+"""Weight of `PathReadout.loss` beside the clip's own loss."""
+
 MOVING_WEIGHT = 10.0
 """How much more an error counts where something moves (the sprite is a tenth of the picture)."""
 
@@ -73,7 +75,7 @@ def build_unet() -> UNet3DFpsConditionModel:
     silence_residuals(unet)
     _wake_time(unet)
     with torch.no_grad():
-        unet.conv_in.weight.mul_(0.1)
+        unet.conv_in.weight.mul_(0.1)  # most training clips start from noise that says nothing
     return unet
 
 

@@ -100,7 +100,6 @@ def latent_cache(teacher: Teacher, vae: Any, folder: Path, report: Report) -> di
     """The world's latents, encoded once and kept as safetensors in `folder`."""
     path = folder / "latents.safetensors"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         cache = teacher.encode_world(vae, teacher.denoiser_schedule.seed, report)
         partial = path.with_suffix(".partial")
         save_file({name: tensor.contiguous() for name, tensor in cache.items()}, partial)
