@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from vdmini.engine import Engine, load_engine
 
@@ -21,6 +20,19 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.skipped and os.environ.get("VDMINI_NO_SKIPS"):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped, and VDMINI_NO_SKIPS forbids that: {report.longrepr}"
+
+
+def group_of(item: pytest.Item) -> str:
+    """Tests of one group share a process, and with it what their session's fixtures made."""
+    if "tests/service/" in item.path.as_posix():
+        return "service"
+    callspec = getattr(item, "callspec", None)
+    return f"{item.path.stem} {callspec.params.get('task', '') if callspec else ''}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
 
 
 @pytest.fixture(scope="session")
@@ -40,5 +52,4 @@ def teacher_folder(task: str) -> Path:
 
 @pytest.fixture(scope="session")
 def teacher_engine(teacher_folder: Path) -> Engine:
-    torch.set_num_threads(2)
     return load_engine(teacher_folder, device="cpu", dtype="float32")

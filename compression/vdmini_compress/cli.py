@@ -86,6 +86,7 @@ def _add_train_teacher(commands: "argparse._SubParsersAction[argparse.ArgumentPa
     train.add_argument("name", choices=["small-i2v", "small-t2v"], help="which teacher")
     train.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the teacher goes")
     train.add_argument("--start-from", type=Path, metavar="DIR", help="train on from this earlier teacher's weights")
+    train.add_argument("--fresh-denoiser", action="store_true", help="with --start-from: keep the VAE alone")
     train.add_argument("--device", default=None, help="such as cuda:0; the first GPU, else the CPU, by default")
     train.add_argument("--clips", type=int, default=200, help="held-out clips for its model card (default 200)")
     train.set_defaults(command=_train_teacher)
@@ -151,14 +152,16 @@ def _evaluate(arguments: argparse.Namespace, console: Console) -> int:
 
 def _train_teacher(arguments: argparse.Namespace, console: Console) -> int:
     from vdmini_compress.teachers.card import make_teacher
+    from vdmini_compress.teachers.train import Start
 
+    start = Start(arguments.start_from, not arguments.fresh_denoiser) if arguments.start_from else None
     make_teacher(
         arguments.name,
         arguments.output.absolute(),
         device=arguments.device,
         clips=arguments.clips,
         say=lambda line: console.print(line, markup=False),
-        start_from=arguments.start_from,
+        start=start,
     )
     return 0
 

@@ -36,7 +36,7 @@ class Distillation:
         self.pipeline, self.student, self.world, self.cache, self.settings = pipeline, student, world, cache, settings
         self.teacher_taps, self.student_taps = family.taps(pipeline.unet), family.taps(student)
         latents = next(value for name, value in cache.items() if name == "latents_NFCHW")
-        self.channel_weight_C = decoder_sensitivity(pipeline.vae, latents[:4].float().to(pipeline.device))
+        self.channel_weight_C = decoder_sensitivity(pipeline.vae, latents)
 
     def losses(self, generator: torch.Generator, _: int) -> Losses:
         """Draw a batch and compute the weighted losses.

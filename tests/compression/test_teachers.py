@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from transformers import CLIPTokenizer
 
 from vdmini.artifact import ArtifactError, verify
@@ -17,6 +18,7 @@ from vdmini_compress.teachers import card, reading
 from vdmini_compress.teachers import image_to_video as i2v
 from vdmini_compress.teachers import text_to_video as t2v
 from vdmini_compress.teachers.autoencoder import decoder_sensitivity, latent_modes, reconstruct
+from vdmini_compress.teachers.train import Start
 from vdmini_compress.teachers.words import MAX_LENGTH, build_tokenizer, world_words
 from vdmini_compress.world import captions, clips
 
@@ -106,20 +108,24 @@ def test_latents_of_one_call_equal_those_of_several() -> None:
     assert (latent_modes(vae, frames) - whole).abs().max() < 0.05
 
 
-@pytest.mark.parametrize("name", ["small-i2v", "small-t2v"])
-def test_a_teacher_is_trained_scored_and_saved_by_one_command(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = card.teacher_named(name)
-    kind = type(made)
+def shorten(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a teacher train for two steps on eight clips."""
+    kind = type(card.teacher_named(name))
     for part in ("vae_schedule", "decoder_schedule", "denoiser_schedule"):
-        schedule = getattr(made, part)
+        schedule = getattr(kind, part)
         if schedule is not None:
             monkeypatch.setattr(kind, part, replace(schedule, steps=2, log_every=1))
     monkeypatch.setattr(kind, "batch_size", 2)
     monkeypatch.setattr(kind, "clips_cached", 8, raising=False)
     monkeypatch.setattr(t2v, "FPS_CHOICES", (8,))
     monkeypatch.setattr(t2v, "training_scenes", lambda: captions.all_scenes()[:8])
+
+
+@pytest.mark.parametrize("name", ["small-i2v", "small-t2v"])
+def test_a_teacher_is_trained_scored_and_saved_by_one_command(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shorten(name, monkeypatch)
     lines: list[str] = []
     output = tmp_path / name
     manifest = card.make_teacher(name, output, device="cpu", clips=4, say=lines.append)
@@ -131,15 +137,53 @@ def test_a_teacher_is_trained_scored_and_saved_by_one_command(
     assert "| denoiser | 2 |" in text
     assert load_engine(output, device="cpu").manifest.cost.unet_parameters > 1e6
     assert any(line.startswith("denoiser: step 2/2") for line in lines)
-    again = card.make_teacher(name, tmp_path / "again", device="cpu", clips=4, say=lines.append, start_from=output)
-    assert again.training["started_from"] == {"sha256": manifest.teacher.sha256, "training": manifest.training}
-    assert "vae" not in again.training
-    assert "| vae, 1 before | 2 |" in (tmp_path / "again" / "README.md").read_text()
-    with pytest.raises(ValueError, match="started from nothing, not from"):
-        card.make_teacher(name, output, device="cpu", clips=4, say=lines.append, start_from=output)
+
+
+@pytest.mark.parametrize("keep_denoiser", [True, False])
+def test_a_teacher_builds_on_an_earlier_one(
+    keep_denoiser: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shorten("small-i2v", monkeypatch)
+    earlier, output = verify(IMAGE_TEACHER), tmp_path / "later"
+    start = Start(IMAGE_TEACHER, keep_denoiser=keep_denoiser)
+    made = card.make_teacher("small-i2v", output, device="cpu", clips=4, say=lambda _: None, start=start)
+    kept = "weights" if keep_denoiser else "VAE"
+    expected = {"sha256": earlier.teacher.sha256, "kept": kept, "training": earlier.training}
+    assert made.training["started_from"] == expected
+    assert "vae" not in made.training
+    change = distance(output / UNET_WEIGHTS, IMAGE_TEACHER / UNET_WEIGHTS)
+    assert change < 0.1 if keep_denoiser else change > 0.5
+    text = (output / "README.md").read_text()
+    assert ("| denoiser, 1 before |" in text) == keep_denoiser
+    with pytest.raises(ValueError, match=f"started from the {kept} of .*, not from nothing; remove it"):
+        card.make_teacher("small-i2v", output, device="cpu", clips=4, say=lambda _: None)
+
+
+UNET_WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+
+
+def distance(one: Path, other: Path) -> float:
+    """How far apart two files of weights are, relative to the second."""
+    here, there = load_file(one), load_file(other)
+    apart = sum(float((here[name].float() - there[name].float()).square().sum()) for name in there)
+    return math.sqrt(apart / sum(float(value.float().square().sum()) for value in there.values()))
+
+
+def test_a_fresh_image_to_video_unet_repeats_its_image() -> None:
+    torch.manual_seed(0)
+    scale = 0.6
+    unet = i2v.build_unet(scale).eval()
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(2, 16, 8, 8, generator=generator) / scale
+    noisy = i2v.SIGMA_MAX * torch.randn(2, 8, 16, 8, 8, generator=generator)
+    ids = torch.tensor([[6.0, 127.0, 0.02]]).expand(2, 3)
+    batch = i2v.ImageBatch(torch.zeros(2, 8, 16, 8, 8), noisy, image, torch.randn(2, 32), ids)
+    with torch.no_grad():
+        made = batch.denoised(batch.run(unet))
+    assert (made - scale * image[:, None]).square().mean() < 0.02
 
 
 def test_a_teacher_starts_only_from_one_of_its_own_name(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="start from a teacher of the name small-t2v"):
-        card.make_teacher("small-t2v", tmp_path / "x", device="cpu", clips=4, say=print, start_from=IMAGE_TEACHER)
+        card.make_teacher("small-t2v", tmp_path / "x", device="cpu", clips=4, say=print, start=Start(IMAGE_TEACHER))
     assert not list(tmp_path.iterdir())

@@ -10,7 +10,7 @@ from vdmini.manifest import Cost, Defaults, Limits, Manifest, TeacherId
 from vdmini_compress.evaluate import Scores, evaluate
 from vdmini_compress.teachers.image_to_video import SmallImageToVideo
 from vdmini_compress.teachers.text_to_video import SmallTextToVideo
-from vdmini_compress.teachers.train import Teacher, train_teacher, training_record
+from vdmini_compress.teachers.train import Start, Teacher, train_teacher, training_record
 from vdmini_compress.teachers.words import MAX_LENGTH
 from vdmini_compress.world.shapes import NUM_FRAMES, SIZE
 
@@ -38,7 +38,7 @@ def teacher_named(name: str) -> Teacher:
 
 
 def make_teacher(
-    name: str, output: Path, *, device: str | None, clips: int, say: Report, start_from: Path | None = None
+    name: str, output: Path, *, device: str | None, clips: int, say: Report, start: Start | None = None
 ) -> Manifest:
     """Train a teacher, score it on held-out clips and save it with its card.
 
@@ -48,23 +48,24 @@ def make_teacher(
         device: where to train; the first GPU, else the CPU, by default.
         clips: held-out clips to score it on.
         say: receives progress, one line at a time.
-        start_from: a teacher of the same name to train on; its VAE is kept.
+        start: a teacher of the same name to build on.
 
     Returns:
         Its manifest.
 
     Raises:
-        ArtifactError: when `start_from` is damaged or another teacher.
+        ArtifactError: when `start` is damaged or another teacher.
         ValueError: when checkpoints beside `output` belong to a training that started elsewhere.
     """
     teacher = teacher_named(name)
-    before = None if start_from is None else _predecessor(name, start_from)
+    before = None if start is None else _predecessor(name, start)
     work = output.with_name(output.name + ".work")
-    _claim(work, before["started_from"]["sha256"] if before else "nothing")
-    vae, denoiser = train_teacher(teacher, work, pick_device(device), say, start_from)
+    _claim(work, f"the {before['kept']} of {before['sha256']}" if before else "nothing")
+    vae, denoiser = train_teacher(teacher, work, pick_device(device), say, start)
     with replacing(output) as folder:
         teacher.save_pipeline(vae, denoiser, folder)
-        manifest = write_manifest(folder, _manifest(name, folder, training_record(teacher, work) | (before or {})))
+        record = training_record(teacher, work) | ({"started_from": before} if before else {})
+        manifest = write_manifest(folder, _manifest(name, folder, record))
         engine = load_engine(folder, device="cpu", dtype="float32")
         say(f"evaluating on {clips} held-out clips")
         scores = evaluate(engine, count=clips, seed=EVALUATION_SEED)
@@ -86,12 +87,13 @@ def _claim(work: Path, start: str) -> None:
     mark.write_text(start)
 
 
-def _predecessor(name: str, folder: Path) -> dict[str, Any]:
-    """How the teacher was trained that this one starts from."""
-    manifest = verify(folder)
+def _predecessor(name: str, start: Start) -> dict[str, Any]:
+    """What is kept of the teacher that this one starts from, and how it was trained."""
+    manifest = verify(start.folder)
     if (manifest.teacher.id, manifest.variant) != (name, "teacher"):
-        raise ArtifactError(f"{folder} holds {manifest.name}; start from a teacher of the name {name}")
-    return {"started_from": {"sha256": manifest.teacher.sha256, "training": manifest.training}}
+        raise ArtifactError(f"{start.folder} holds {manifest.name}; start from a teacher of the name {name}")
+    kept = "weights" if start.keep_denoiser else "VAE"
+    return {"sha256": manifest.teacher.sha256, "kept": kept, "training": manifest.training}
 
 
 def _manifest(name: str, folder: Path, training: dict[str, Any]) -> Manifest:
@@ -133,24 +135,26 @@ as in T2V-Turbo, has no meaning in this world. The scheduler's `prediction_type`
 }
 
 
-def _training_rows(training: dict[str, Any], run: int = 0) -> list[str]:
-    """A table row of each part of each run, the last run first."""
+def _training_rows(training: dict[str, Any], run: int = 0, *, denoiser: bool = True) -> list[str]:
+    """A table row of each part of each run, the last run first; a denoiser that was thrown away is left out."""
     which = "" if run == 0 else f", {run} before"
     rows = [
         f"| {part}{which} | {row['steps']} | {row['learning_rate']} | {row['seed']} | {row['seconds']} |"
         for part, row in training.items()
-        if part != "started_from"
+        if part != "started_from" and (part != "denoiser" or denoiser)
     ]
     earlier = training.get("started_from")
-    return rows + (_training_rows(earlier["training"], run + 1) if earlier else [])
+    if not earlier:
+        return rows
+    return rows + _training_rows(earlier["training"], run + 1, denoiser=denoiser and earlier["kept"] != "VAE")
 
 
 def _card(manifest: Manifest, scores: Scores, clips: int) -> str:
     name = manifest.teacher.id
     measures = "\n".join(f"| {measure} | {value:.4f} |" for measure, value in scores.items())
     parts = "\n".join(_training_rows(manifest.training))
-    before = "started_from" in manifest.training
-    option = " --start-from EARLIER" if before else ""
+    before = manifest.training.get("started_from")
+    option = f" --start-from EARLIER{' --fresh-denoiser' * (before['kept'] == 'VAE')}" if before else ""
     return f"""---
 license: {LICENCE.lower()}
 library_name: diffusers

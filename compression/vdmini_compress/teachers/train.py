@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,8 +38,8 @@ class Teacher(Protocol):
         """The same for the decoder's own training, at the length of a whole clip."""
         ...
 
-    def build_denoiser(self) -> nn.Module:
-        """Everything that is trained on latents."""
+    def build_denoiser(self, vae: Any) -> nn.Module:
+        """Everything that is trained on the latents of `vae`."""
         ...
 
     def load_denoiser(self, denoiser: Any, folder: Path) -> None:
@@ -59,6 +59,19 @@ class Teacher(Protocol):
     def save_pipeline(self, vae: Any, denoiser: Any, folder: Path) -> None:
         """Write the diffusers folder, float16."""
         ...
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a training starts from.
+
+    Args:
+        folder: an earlier training's artifact; its VAE is kept.
+        keep_denoiser: whether its denoiser is trained on, too, or a fresh one.
+    """
+
+    folder: Path
+    keep_denoiser: bool = True
 
 
 @contextmanager
@@ -109,7 +122,7 @@ def latent_cache(teacher: Teacher, vae: Any, folder: Path, report: Report) -> di
 
 
 def train_teacher(
-    teacher: Teacher, folder: Path, device: torch.device, report: Report, start_from: Path | None = None
+    teacher: Teacher, folder: Path, device: torch.device, report: Report, start: Start | None = None
 ) -> tuple[Any, Any]:
     """Train a teacher to the end of its schedules.
 
@@ -118,24 +131,23 @@ def train_teacher(
         folder: checkpoints, logs and the latent cache; a run that was killed continues from here.
         device: where to train.
         report: receives progress, one line at a time.
-        start_from: an earlier training's artifact; its VAE is kept and its denoiser trained on.
+        start: an earlier training to build on.
 
     Returns:
         The VAE and the trained denoiser.
     """
-    vae = train_vae(teacher, folder, device, report) if start_from is None else saved_vae(teacher, start_from, device)
+    vae = train_vae(teacher, folder, device, report) if start is None else saved_vae(teacher, start.folder, device)
     cache = latent_cache(teacher, vae, folder, report)
-    cache["channel_weight_C"] = autoencoder.decoder_sensitivity(
-        vae, cache["latents_NFCHW"][:8].float().to(device)
-    ).cpu()
+    cache["channel_weight_C"] = autoencoder.decoder_sensitivity(vae, cache["latents_NFCHW"]).cpu()
     torch.manual_seed(teacher.denoiser_schedule.seed)
-    denoiser = teacher.build_denoiser().to(device)
-    if start_from is not None:
-        teacher.load_denoiser(denoiser, start_from)
+    denoiser = teacher.build_denoiser(vae).to(device)
+    if start is not None and start.keep_denoiser:
+        teacher.load_denoiser(denoiser, start.folder)
     run = Run(folder / "denoiser", denoiser, teacher.denoiser_schedule, report=lambda line: report(f"denoiser: {line}"))
     with fast_attention(device):
         run.train(teacher.denoiser_losses(denoiser, cache, device))
-    train_decoder(teacher, vae, folder, device, report)
+    if start is None:
+        train_decoder(teacher, vae, folder, device, report)
     return vae, denoiser.eval()
 
 
