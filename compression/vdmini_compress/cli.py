@@ -3,6 +3,7 @@
 import argparse
 import errno
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ Command = Callable[[argparse.Namespace, Console], int]
 def main(argv: list[str] | None = None) -> int:
     """Run a command; errors that a user can mend become one line and exit code 1."""
     arguments = _parser().parse_args(argv)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns that torchvision is missing; we need none
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     run: Command = arguments.command
     try:

@@ -181,7 +181,7 @@ def print_report(report: PlanReport, console: Console) -> None:
         if cost is not None:
             size = f"{cost.size_bytes(torch.float16) / 1e6:,.1f} MB in float16"
             console.print(f"{name}: {_millions(cost.parameters)} M parameters, {size}, {_flops(cost.flops)}")
-    console.print("FLOPs are not a speed: measure that with `vdmini-compress bench`.")
+    console.print("FLOPs are not a speed: measure that with `vdmini-compress run`.")
 
 
 def run_plan(

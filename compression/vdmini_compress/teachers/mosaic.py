@@ -1,4 +1,4 @@
-"""Starts a VAE from a blurred copy of its input, and a U-Net from a copy of its image latents, instead of from noise.
+"""Starts a VAE from a blurred copy of its input instead of from noise.
 
 `AutoencoderKLTemporalDecoder` normalises in 32 groups whatever its width, so at 64 channels a group is a pair, and a
 pair of constants always normalises to (1, -1): a plain colour is lost in every norm, and a fresh network spends most
@@ -6,8 +6,6 @@ of a short training on finding a way around that. Here each colour x starts in t
 where P is a strong pattern that the zero padding of one convolution leaves along the border. A pair's mean is then
 zero and its deviation is P's, so a norm only divides by a constant, and silu(z) - silu(-z) = z makes what follows a
 norm linear. Every residual branch starts at zero.
-
-A U-Net has no constant before its last convolutions, so the pattern is made inside its last ResBlock.
 """
 
 from typing import Any
@@ -25,11 +23,6 @@ RING_MEAN = 9 - 3 * 0.21875 - 5 / 64
 """Mean over 8x8 of the number of taps of a 3x3 kernel that fall inside, with padding on two sides."""
 
 RING_DEVIATION = 1.35
-
-TAPS_MEAN = (36 * 9 + 24 * 6 + 4 * 4) / 64
-"""Mean over 8x8 of the number of taps of a 3x3 kernel that fall inside, with padding on all sides."""
-
-TAPS_DEVIATION = ((36 * 9**2 + 24 * 6**2 + 4 * 4**2) / 64 - TAPS_MEAN**2) ** 0.5
 
 
 def silence_residuals(model: nn.Module) -> None:
@@ -135,53 +128,3 @@ def _unpair(conv: Any) -> None:
     for colour in range(COLOURS):
         conv.weight[colour, 4 * colour, 1, 1] = divisor
         conv.weight[colour, 4 * colour + 2, 1, 1] = -divisor
-
-
-PATTERN_GAIN = 8.0
-HELD_BACK = 0.1
-"""Share of its usual start that the shortcut of the last ResBlock keeps of what the blocks before it say."""
-
-
-@torch.no_grad()
-def start_as_copy(unet: Any, latent_channels: int, scale: float) -> None:
-    """Initialise `UNetSpatioTemporalConditionModel` so that under v-prediction at a great sigma it repeats its image.
-
-    Each latent x starts as (P + x, P - x) and (-P - x, -P + x) before the last norm: the sum of their squares holds no
-    term linear in x, so the norm divides by P's deviation whatever x is.
-
-    Args:
-        unet: its first stage has four channels per latent channel, two per group of the last norm; its inputs are the
-            noisy latents and the image's.
-        latent_channels: C.
-        scale: what the image's latents are multiplied by in the answer: the VAE's scaling factor.
-    """
-    silence_residuals(unet)
-    unet.conv_in.weight[:latent_channels] = 0
-    unet.conv_in.bias[:latent_channels] = 0
-    for channel in range(latent_channels):
-        unet.conv_in.weight[channel, latent_channels + channel, 1, 1] = scale
-    unet.conv_in.weight[:, :latent_channels] = 0
-    block = unet.up_blocks[-1].resnets[-1].spatial_res_block
-    _constant_pair(block)
-    hidden = block.conv_shortcut.in_channels - unet.conv_in.out_channels
-    block.conv_shortcut.weight[:, :hidden] *= HELD_BACK
-    block.conv_shortcut.weight[:, hidden:] = 0
-    block.conv_shortcut.bias.zero_()
-    unet.conv_out.weight.zero_()
-    unet.conv_out.bias.zero_()
-    level = PATTERN_GAIN * float(nn.functional.silu(torch.ones(())))
-    for channel in range(latent_channels):
-        for offset, pattern, sign in ((0, 1, 1), (1, 1, -1), (2, -1, -1), (3, -1, 1)):
-            place = 4 * channel + offset
-            block.conv_shortcut.weight[place, hidden + channel] = sign
-            block.conv2.weight[place, 0] = pattern * PATTERN_GAIN
-            block.conv2.bias[place] = -pattern * level * TAPS_MEAN
-            unet.conv_out.weight[channel, place, 1, 1] = -sign * level * TAPS_DEVIATION / 2
-
-
-def _constant_pair(block: Any) -> None:
-    """Let a ResBlock's last norm make its first two channels the constants 1 and -1."""
-    for layer in (block.conv1, block.time_emb_proj):
-        layer.weight[:2] = 0
-        layer.bias[:2] = 0
-    block.conv1.bias[0], block.conv1.bias[1] = 1, -1

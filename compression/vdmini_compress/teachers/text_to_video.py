@@ -234,7 +234,7 @@ class SmallTextToVideo:
         """The same as `vae_batch`: a 2D decoder doesn't know of clips."""
         return self.vae_batch(generator)
 
-    def build_denoiser(self, _: Any) -> TextToVideo:
+    def build_denoiser(self) -> TextToVideo:
         """The U-Net and a text encoder that has learned to read."""
         unet, text_encoder = build_unet(), build_text_encoder(self.tokenizer)
         scenes = training_scenes()

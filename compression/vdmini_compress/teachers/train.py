@@ -38,8 +38,8 @@ class Teacher(Protocol):
         """The same for the decoder's own training, at the length of a whole clip."""
         ...
 
-    def build_denoiser(self, vae: Any) -> nn.Module:
-        """Everything that is trained on the latents of `vae`."""
+    def build_denoiser(self) -> nn.Module:
+        """Everything that is trained on latents."""
         ...
 
     def load_denoiser(self, denoiser: Any, folder: Path) -> None:
@@ -140,7 +140,7 @@ def train_teacher(
     cache = latent_cache(teacher, vae, folder, report)
     cache["channel_weight_C"] = autoencoder.decoder_sensitivity(vae, cache["latents_NFCHW"]).cpu()
     torch.manual_seed(teacher.denoiser_schedule.seed)
-    denoiser = teacher.build_denoiser(vae).to(device)
+    denoiser = teacher.build_denoiser().to(device)
     if start is not None and start.keep_denoiser:
         teacher.load_denoiser(denoiser, start.folder)
     run = Run(folder / "denoiser", denoiser, teacher.denoiser_schedule, report=lambda line: report(f"denoiser: {line}"))
