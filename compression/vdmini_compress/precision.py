@@ -1,5 +1,7 @@
 """Which precision to train in: bfloat16 where the processor computes it, float32 elsewhere."""
 
+from typing import Any
+
 import torch
 
 
@@ -15,5 +17,13 @@ def mixed_precision(device: torch.device) -> torch.autocast:
     Returns:
         `torch.autocast`, disabled on CPUs that would emulate.
     """
-    native = device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    native = device.type != "cpu" or computes_bfloat16(torch.cpu.get_capabilities())
     return torch.autocast(device.type, torch.bfloat16, enabled=native)
+
+
+def computes_bfloat16(capabilities: dict[str, Any]) -> bool:
+    """Whether a CPU with these capabilities (`torch.cpu.get_capabilities()`) multiplies bfloat16 itself.
+
+    oneDNN's own "is bfloat16 supported" also says yes where AVX512 emulates it.
+    """
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))

@@ -8,6 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ class Schedule:
         ema_decay: decay per step of the averaged weights that are kept.
         checkpoint_every: steps between checkpoints.
         log_every: steps between progress reports.
+        shards: batches per step, computed side by side, a thread each, and averaged. On a CPU two threads of one
+            operation each get through more of a small model's short operations than one operation on two threads.
         seed: seed of the data and of all other randomness.
     """
 
@@ -55,6 +58,7 @@ class Schedule:
     ema_decay: float = 0.995
     checkpoint_every: int = 250
     log_every: int = 50
+    shards: int = 1
     seed: int = 0
 
 
@@ -76,6 +80,8 @@ class Run:
             self.trained, schedule.learning_rate, betas=(0.9, 0.99), weight_decay=schedule.weight_decay, fused=True
         )
         self.average = [p.detach().clone() for p in self.trained]
+        each = max(1, torch.get_num_threads() // schedule.shards)
+        self._threads = ThreadPoolExecutor(schedule.shards, initializer=torch.set_num_threads, initargs=(each,))
         self.step = 0
         self.seconds = 0.0
         self._resume()
@@ -115,14 +121,15 @@ class Run:
         """Train to the end of the schedule and load the averaged weights into the model.
 
         Args:
-            losses_of: given the step's generator and number, returns named losses; their sum is minimised.
+            losses_of: given a shard's generator and the step's number, returns named losses; their sum is minimised.
+                With more than one shard it runs in several threads at once, so it must not hook the model.
 
         Raises:
             FloatingPointError: when the loss is no longer finite.
         """
         while self.step < self.schedule.steps:
             start = time.monotonic()
-            losses = losses_of(generator_for(self.schedule.seed, self.step), self.step)
+            losses = self._backward(losses_of)
             total = self._update(losses)
             self.seconds += time.monotonic() - start
             self.step += 1
@@ -133,6 +140,21 @@ class Run:
         for parameter, mean in zip(self.trained, self.average, strict=True):
             parameter.data.copy_(mean)
 
+    def _backward(self, losses_of: Callable[[torch.Generator, int], Losses]) -> Losses:
+        """Leave the shards' mean gradient in the parameters; return the shards' mean losses."""
+        shards = self.schedule.shards
+
+        def differentiate(shard: int) -> tuple[Losses, tuple[Tensor | None, ...]]:
+            losses = losses_of(generator_for(self.schedule.seed, self.step * shards + shard), self.step)
+            total = torch.stack(list(losses.values())).sum()
+            return losses, torch.autograd.grad(total, self.trained, allow_unused=True)
+
+        done = [differentiate(0)] if shards == 1 else list(self._threads.map(differentiate, range(shards)))
+        for parameter, *parts in zip(self.trained, *(gradients for _, gradients in done), strict=True):
+            known = [part for part in parts if part is not None]
+            parameter.grad = torch.stack(known).sum(dim=0) / shards if known else None
+        return {name: torch.stack([losses[name].detach() for losses, _ in done]).mean() for name in done[0][0]}
+
     def _update(self, losses: Losses) -> float:
         total = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(total):
@@ -140,7 +162,6 @@ class Run:
         factor = warm_cosine(self.step, self.schedule.steps, self.schedule.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.learning_rate * factor
-        total.backward()
         nn.utils.clip_grad_norm_(self.trained, self.schedule.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

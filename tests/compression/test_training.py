@@ -1,13 +1,14 @@
 """A run that was killed ends with the same weights as one that was not."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from vdmini_compress.training import Run, Schedule, warm_cosine
+from vdmini_compress.training import Run, Schedule, generator_for, warm_cosine
 
 SCHEDULE = Schedule(steps=12, learning_rate=0.01, warmup=3, checkpoint_every=4, log_every=5, seed=7)
 
@@ -31,21 +32,41 @@ def losses(net: nn.Module, kill_at: int | None = None):  # type: ignore[no-untyp
     return at
 
 
-def trained(folder: Path, kill_at: int | None = None) -> nn.Module:
+def trained(folder: Path, kill_at: int | None = None, schedule: Schedule = SCHEDULE) -> nn.Module:
     net = model()
-    run = Run(folder, net, SCHEDULE, report=lambda _: None)
+    run = Run(folder, net, schedule, report=lambda _: None)
     run.train(losses(net, kill_at))
     return net
 
 
+@pytest.mark.parametrize("shards", [1, 2])
 @pytest.mark.parametrize("kill_at", [1, 4, 6, 11])
-def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(tmp_path: Path, kill_at: int) -> None:
-    straight = trained(tmp_path / "straight")
+def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(tmp_path: Path, kill_at: int, shards: int) -> None:
+    schedule = replace(SCHEDULE, shards=shards)
+    straight = trained(tmp_path / "straight", schedule=schedule)
     with pytest.raises(Killed):
-        trained(tmp_path / "killed", kill_at)
-    resumed = trained(tmp_path / "killed")
+        trained(tmp_path / "killed", kill_at, schedule)
+    resumed = trained(tmp_path / "killed", schedule=schedule)
     for expected, value in zip(straight.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(expected, value)
+
+
+def test_shards_average_the_gradients_of_batches_drawn_apart(tmp_path: Path) -> None:
+    net, seen = model(), []
+    run = Run(tmp_path, net, replace(SCHEDULE, shards=3), report=lambda _: None)
+
+    def drawn(generator: torch.Generator, step: int) -> dict[str, Tensor]:
+        seen.append(generator.initial_seed())
+        return losses(net)(generator, step)
+
+    mean = run._backward(drawn)["fit"]
+    apart = [losses(net)(generator_for(SCHEDULE.seed, shard), 0)["fit"] for shard in range(3)]
+    expected = torch.autograd.grad(torch.stack(apart).mean(), list(net.parameters()))
+    assert len(set(seen)) == 3
+    assert mean.item() == pytest.approx(torch.stack(apart).mean().item())
+    for parameter, gradient in zip(net.parameters(), expected, strict=True):
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, gradient)
 
 
 def test_training_learns_and_logs(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ LATENT_CHANNELS = 16
 IMAGE_EMBED_DIM = 32
 SIGMA_MAX = 700.0
 NOISE_AUG_STRENGTH = 0.02
-MOVING_WEIGHT = 10.0
+MOVING_WEIGHT = 3.0
 """How much more an error counts where something moves (the sprite is a tenth of the picture)."""
 
 
@@ -169,13 +169,13 @@ class SmallImageToVideo:
     """How the small image-to-video teacher is made."""
 
     name = "small-i2v"
-    batch_size = 16
+    batch_size = 8
     clips_cached = 6144
     vae_schedule = Schedule(steps=2000, learning_rate=6e-4, warmup=50, ema_decay=0.99, checkpoint_every=200)
     decoder_schedule: Schedule | None = Schedule(
         steps=1000, learning_rate=4e-4, warmup=30, ema_decay=0.98, checkpoint_every=100
     )
-    denoiser_schedule = Schedule(steps=2500, learning_rate=1.5e-3)
+    denoiser_schedule = Schedule(steps=2000, learning_rate=1e-3, shards=2, checkpoint_every=100)
 
     def __init__(self) -> None:
         torch.manual_seed(0)
