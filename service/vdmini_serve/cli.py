@@ -9,12 +9,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-EPILOG = """\
+from vdmini_serve.contract.request import EXAMPLE_PROMPT
+
+EPILOG = f"""\
 a first try:
   vdmini-serve up                                          # in one terminal
   vdmini-serve generate --image cat.png -o cat.mp4         # in another
   vdmini-serve generate --image cat.png -o slow.mp4 --variant teacher
-  vdmini-serve generate --prompt "a red circle moves to the right" -o circle.mp4
+  vdmini-serve generate --prompt "{EXAMPLE_PROMPT}" -o circle.mp4
 """
 
 REQUEST_OPTIONS: dict[str, tuple[Callable[[str], object], str]] = {

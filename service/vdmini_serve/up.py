@@ -10,6 +10,7 @@ import httpx
 from redis import Redis
 from redis.exceptions import RedisError
 
+from vdmini_serve.contract.request import EXAMPLE_PROMPT
 from vdmini_serve.embedded import (
     LOOPBACK,
     REDIS_LOG,
@@ -118,7 +119,7 @@ def _wait_until_ready(processes: Processes, url: str) -> None:
 
 def _welcome(url: str, names: Sequence[str]) -> None:
     image = f"  curl {url}/v1/i2v -F image=@cat.png -o out.mp4"
-    text = f"  curl {url}/v1/t2v -F prompt='a red circle moves to the right' -o out.mp4"
+    text = f"  curl {url}/v1/t2v -F prompt='{EXAMPLE_PROMPT}' -o out.mp4"
     lines = [
         f"Ready: {url}  (models: {', '.join(names)}; documentation: {url}/docs)",
         "Try, in another terminal:",

@@ -112,20 +112,24 @@ def pixel_weight(clip_BF3HW: Tensor, background_B3HW: Tensor) -> Tensor:
 
 
 def losses_of(vae: nn.Module, batch: Batch, device: torch.device) -> Callable[[torch.Generator, int], Losses]:
-    """Named losses of one step: weighted absolute and squared error of pixels, absolute error of edges, KL."""
+    """Named losses of one step: those of the pixels and the KL divergence of the latents."""
 
     def losses(generator: torch.Generator, _: int) -> Losses:
         clip, weight = batch(generator)
-        clip, weight = clip.to(device) * 2 - 1, (weight / weight.mean()).to(device)
+        clip = clip.to(device) * 2 - 1
         with mixed_precision(device):
             made, kl = reconstruct(vae, clip, generator)
-        made = made.float()
-        edge = torch.stack([F.l1_loss(a, b) for a, b in zip(_edges(made), _edges(clip), strict=True)]).sum()
-        return {
-            "absolute": (weight * (made - clip).abs()).mean(),
-            "squared": (weight * (made - clip).square()).mean() * 4,
-            "edge": EDGE_WEIGHT * edge,
-            "kl": KL_WEIGHT * kl,
-        }
+        return pixel_losses(made, clip, weight.to(device)) | {"kl": KL_WEIGHT * kl}
 
     return losses
+
+
+def pixel_losses(made_BF3HW: Tensor, clip_BF3HW: Tensor, weight_BF1HW: Tensor) -> Losses:
+    """Weighted absolute and squared error of pixels in -1..1, and absolute error of their edges."""
+    made, weight = made_BF3HW.float(), weight_BF1HW / weight_BF1HW.mean()
+    edge = torch.stack([F.l1_loss(a, b) for a, b in zip(_edges(made), _edges(clip_BF3HW), strict=True)]).sum()
+    return {
+        "absolute": (weight * (made - clip_BF3HW).abs()).mean(),
+        "squared": (weight * (made - clip_BF3HW).square()).mean() * 4,
+        "edge": EDGE_WEIGHT * edge,
+    }

@@ -25,7 +25,7 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWi
 
 from vdmini.weights import save_pipeline
 from vdmini_compress.precision import mixed_precision
-from vdmini_compress.teachers.autoencoder import latent_modes, pixel_weight, weighted_square
+from vdmini_compress.teachers.autoencoder import decode, latent_modes, pixel_losses, pixel_weight, weighted_square
 from vdmini_compress.teachers.mosaic import silence_residuals, start_as_mosaic
 from vdmini_compress.training import Losses, Schedule, generator_for
 from vdmini_compress.world import clips
@@ -36,6 +36,9 @@ SIGMA_MAX = 700.0
 NOISE_AUG_STRENGTH = 0.02
 MOVING_WEIGHT = 3.0
 """How much more an error counts where something moves (the sprite is a tenth of the picture)."""
+
+IMAGINED_SHARE = 0.6
+"""Share of the decoder's clips that are decoded from the denoiser's latents."""
 
 
 def build_vae() -> AutoencoderKLTemporalDecoder:
@@ -192,12 +195,6 @@ class SmallImageToVideo:
         frames = batch.frames_BF3HW[:, [start, start + 2, start + 4]]
         return frames, pixel_weight(frames, batch.background_B3HW)
 
-    def decoder_batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """One whole clip: a sprite's, two times in three."""
-        camera = int(torch.randint(3, (1,), generator=generator)) == 0
-        batch = clips.image_clips(int(not camera), int(camera), generator)
-        return batch.frames_BF3HW, pixel_weight(batch.frames_BF3HW, batch.background_B3HW)
-
     def build_denoiser(self) -> UNetSpatioTemporalConditionModel:
         """See `build_unet`."""
         return build_unet()
@@ -224,6 +221,29 @@ class SmallImageToVideo:
             weight = batch.weight_BFHW
             error = weighted_square(batch.denoised(made) - batch.target_BFCHW, cache["channel_weight_C"])
             return {"task": (error * weight).sum() / weight.sum()}
+
+        return losses
+
+    def decoder_losses(
+        self, vae: Any, denoiser: UNetSpatioTemporalConditionModel, device: torch.device
+    ) -> Callable[[torch.Generator, int], Losses]:
+        """Errors of one whole decoded clip, a sprite's two times in three.
+
+        Some clips are decoded from their own latents, some from those that the denoiser makes of their first frame:
+        what it gets wrong in the same way again and again, the decoder learns to put right.
+        """
+
+        def losses(generator: torch.Generator, _: int) -> Losses:
+            camera, imagined = (torch.rand(2, generator=generator) < torch.tensor([1 / 3, IMAGINED_SHARE])).tolist()
+            batch = clips.image_clips(int(not camera), int(camera), generator)
+            with torch.no_grad():
+                encoded = encode(vae, self.image_encoder, batch, generator)
+                drawn = ImageBatch.draw(encoded, torch.arange(1), generator).to(device)
+                latents = drawn.denoised(drawn.run(denoiser)) if imagined else drawn.target_BFCHW
+            weight = pixel_weight(batch.frames_BF3HW, batch.background_B3HW).to(device)
+            with mixed_precision(device):
+                made = decode(vae, latents / vae.config.scaling_factor)
+            return pixel_losses(made, batch.frames_BF3HW.to(device) * 2 - 1, weight)
 
         return losses
 

@@ -22,7 +22,7 @@ from vdmini.unet3d_fps import UNet3DFpsConditionModel, guidance_scale_embedding,
 from vdmini.weights import save_pipeline
 from vdmini_compress.precision import mixed_precision
 from vdmini_compress.taps import tapped
-from vdmini_compress.teachers.autoencoder import latent_modes, pixel_weight, weighted_square
+from vdmini_compress.teachers.autoencoder import latent_modes, losses_of, pixel_weight, weighted_square
 from vdmini_compress.teachers.mosaic import silence_residuals, start_as_mosaic
 from vdmini_compress.teachers.reading import READOUT_STAGES, PathReadout, learn_to_read
 from vdmini_compress.teachers.words import MAX_LENGTH, build_tokenizer
@@ -230,10 +230,6 @@ class SmallTextToVideo:
         frames = batch.frames_BF3HW[:, torch.randint(8, (2,), generator=generator)]
         return frames, pixel_weight(frames, batch.background_B3HW)
 
-    def decoder_batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The same as `vae_batch`: a 2D decoder doesn't know of clips."""
-        return self.vae_batch(generator)
-
     def build_denoiser(self) -> TextToVideo:
         """The U-Net and a text encoder that has learned to read."""
         unet, text_encoder = build_unet(), build_text_encoder(self.tokenizer)
@@ -278,6 +274,15 @@ class SmallTextToVideo:
             }
 
         return losses
+
+    def decoder_losses(
+        self,
+        vae: AutoencoderKL,
+        denoiser: TextToVideo,  # noqa: ARG002 - a 2D decoder is done when the VAE is
+        device: torch.device,
+    ) -> Callable[[torch.Generator, int], Losses]:
+        """The VAE's own: a 2D decoder doesn't know of clips."""
+        return losses_of(vae, self.vae_batch, device)
 
     def save_pipeline(self, vae: AutoencoderKL, denoiser: TextToVideo, folder: Path) -> None:
         """Write the diffusers folder, float16."""

@@ -34,10 +34,6 @@ class Teacher(Protocol):
         """Clips and pixel weights, see `vdmini_compress.teachers.autoencoder.Batch`."""
         ...
 
-    def decoder_batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The same for the decoder's own training, at the length of a whole clip."""
-        ...
-
     def build_denoiser(self) -> nn.Module:
         """Everything that is trained on latents."""
         ...
@@ -54,6 +50,10 @@ class Teacher(Protocol):
         self, denoiser: Any, cache: dict[str, Tensor], device: torch.device
     ) -> Callable[[torch.Generator, int], Losses]:
         """The named losses of one training step."""
+        ...
+
+    def decoder_losses(self, vae: Any, denoiser: Any, device: torch.device) -> Callable[[torch.Generator, int], Losses]:
+        """The named losses of one step of the decoder's own training, after the denoiser's."""
         ...
 
     def save_pipeline(self, vae: Any, denoiser: Any, folder: Path) -> None:
@@ -146,12 +146,14 @@ def train_teacher(
     run = Run(folder / "denoiser", denoiser, teacher.denoiser_schedule, report=lambda line: report(f"denoiser: {line}"))
     with fast_attention(device):
         run.train(teacher.denoiser_losses(denoiser, cache, device))
-    if start is None:
-        train_decoder(teacher, vae, folder, device, report)
-    return vae, denoiser.eval()
+        denoiser.eval().requires_grad_(False)
+        train_decoder(teacher, vae, denoiser, folder, device, report)
+    return vae, denoiser
 
 
-def train_decoder(teacher: Teacher, vae: Any, folder: Path, device: torch.device, report: Report) -> None:
+def train_decoder(
+    teacher: Teacher, vae: Any, denoiser: Any, folder: Path, device: torch.device, report: Report
+) -> None:
     """Train the decoder on, on whole clips: a temporal decoder that only saw short ones pales in their middle.
 
     The encoder stays as it is, so latents keep their meaning and this may follow the denoiser's training.
@@ -160,7 +162,7 @@ def train_decoder(teacher: Teacher, vae: Any, folder: Path, device: torch.device
         return
     vae.decoder.requires_grad_(True)
     run = Run(folder / "decoder", vae.decoder, teacher.decoder_schedule, report=lambda line: report(f"decoder: {line}"))
-    run.train(autoencoder.losses_of(vae, teacher.decoder_batch, device))
+    run.train(teacher.decoder_losses(vae, denoiser, device))
     vae.decoder.requires_grad_(False)
 
 

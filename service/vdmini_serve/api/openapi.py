@@ -4,7 +4,7 @@ from typing import Any
 
 from vdmini_serve.contract.job import Job
 from vdmini_serve.contract.problem import MEDIA_TYPE, Problem
-from vdmini_serve.contract.request import GenerationFields, ImageToVideoRequest, TextToVideoRequest
+from vdmini_serve.contract.request import EXAMPLE_PROMPT, GenerationFields, ImageToVideoRequest, TextToVideoRequest
 
 VIDEO: dict[str, Any] = {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -41,7 +41,7 @@ def request_body(kind: type[GenerationFields]) -> dict[str, Any]:
         "multipart/form-data": {"schema": form_schema},
     }
     if kind is TextToVideoRequest:
-        content["application/json"]["example"] = {"prompt": "a red circle moves to the right", "seed": 7}
+        content["application/json"]["example"] = {"prompt": EXAMPLE_PROMPT, "seed": 7}
     prefer = {
         "name": "Prefer",
         "in": "header",

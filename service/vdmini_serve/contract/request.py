@@ -12,6 +12,10 @@ MAX_SEED = 2**53 - 1
 """The largest integer that every JSON client carries without rounding."""
 
 
+EXAMPLE_PROMPT = "a red circle moving right slowly on a gray background"
+"""A sentence that the small text-to-video model can read."""
+
+
 class GenerationFields(Record):
     """The fields that both tasks share; whatever is left out gets the model's default."""
 
@@ -45,7 +49,7 @@ class ImageToVideoRequest(GenerationFields):
 class TextToVideoRequest(GenerationFields):
     """Make a clip from a sentence."""
 
-    prompt: str = Field(min_length=1, description="what the clip shows", examples=["a red circle moves to the right"])
+    prompt: str = Field(min_length=1, description="what the clip shows", examples=[EXAMPLE_PROMPT])
 
 
 class JobSpec(Record):

@@ -9,7 +9,7 @@ from time import time
 from PIL import Image
 
 from vdmini_serve.contract.model import ModelDescriptor
-from vdmini_serve.contract.request import JobSpec
+from vdmini_serve.contract.request import EXAMPLE_PROMPT, JobSpec
 from vdmini_serve.contract.samples import sample_key
 from vdmini_serve.contract.settings import Settings
 from vdmini_serve.worker.baseline import BaselineStore
@@ -18,8 +18,6 @@ from vdmini_serve.worker.runner import engine_seconds
 
 log = logging.getLogger(__name__)
 
-PROMPT = "a red circle moves to the right"
-
 
 def default_spec(descriptor: ModelDescriptor) -> JobSpec:
     """The job that a model does when the request is silent."""
@@ -27,7 +25,7 @@ def default_spec(descriptor: ModelDescriptor) -> JobSpec:
         task=descriptor.task,
         model=descriptor.name,
         variant=descriptor.variant,
-        prompt=PROMPT if descriptor.task == "t2v" else None,
+        prompt=EXAMPLE_PROMPT if descriptor.task == "t2v" else None,
         seed=0,
         **descriptor.defaults.model_dump(),
     )
