@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +16,9 @@ from vdmini.artifact import ArtifactError
 from vdmini.manifest import Manifest
 from vdmini.plan import PlanError
 from vdmini_compress.recipe import RecipeError
+
+if TYPE_CHECKING:
+    from vdmini_compress.importance import ImportanceReport
 
 Command = Callable[[argparse.Namespace, Console], int]
 
@@ -45,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands)
     _add_plan(commands)
+    _add_analyze(commands)
     _add_evaluate(commands)
     _add_train_teacher(commands)
     return parser
@@ -70,6 +75,19 @@ def _add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     plan.add_argument("--num-frames", type=int, default=None)
     plan.add_argument("--json", action="store_true", help="print JSON on standard output")
     plan.set_defaults(command=_plan)
+
+
+def _add_analyze(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    analyze = commands.add_parser(
+        "analyze", help="switch each block of a small teacher off once: what is lost, what is saved (minutes)"
+    )
+    analyze.add_argument("teacher", type=Path, metavar="TEACHER", help="such as compression/teachers/small-i2v")
+    analyze.add_argument("--output", type=Path, required=True, metavar="DIR", help="for importance.json and .png")
+    analyze.add_argument("--clips", type=int, default=16, help="held-out clips per block (default 16)")
+    analyze.add_argument("--seed", type=int, default=0, help="picks the clips and seeds the noise (default 0)")
+    analyze.add_argument("--runs", type=int, default=20, help="paired forward passes per block (default 20)")
+    analyze.add_argument("--json", action="store_true", help="print importance.json on standard output")
+    analyze.set_defaults(command=_analyze)
 
 
 def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -133,6 +151,46 @@ def _plan(arguments: argparse.Namespace, _: Console) -> int:
         num_frames=arguments.num_frames,
         as_json=arguments.json,
     )
+
+
+def _analyze(arguments: argparse.Namespace, console: Console) -> int:
+    from vdmini.engine import load_engine
+    from vdmini_compress import importance, importance_plot
+    from vdmini_compress.blocks import blocks_of
+    from vdmini_compress.job import sample_input
+
+    engine = load_engine(arguments.teacher)
+    report = importance.analyze(
+        engine,
+        blocks_of(engine.pipeline.unet),
+        sample_input(engine),
+        clips=arguments.clips,
+        seed=arguments.seed,
+        runs=arguments.runs,
+        say=lambda line: console.print(line, markup=False),
+    )
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / "importance.json").write_text(report.model_dump_json(indent=2) + "\n")
+    importance_plot.draw(report, arguments.output / "importance.png")
+    if arguments.json:
+        sys.stdout.write(report.model_dump_json(indent=2) + "\n")
+    console.print(_importance_table(report))
+    console.print(f"saved {arguments.output}; open {arguments.output / 'importance.png'}")
+    return 0
+
+
+def _importance_table(report: "ImportanceReport") -> Table:
+    table = Table(
+        title=f"{report.teacher.id}: {report.clips} clips, a pass takes {1000 * report.forward_seconds:.1f} ms"
+    )
+    for heading in ("block off", "content lost", "motion lost (px)", "saved (ms)", "parameters"):
+        table.add_column(heading, justify="right" if table.columns else "left")
+    for block in report.blocks:
+        low, high = (1000 * value for value in block.seconds_saved_interval)
+        saved = f"{1000 * block.seconds_saved:.1f} ({low:.1f} to {high:.1f})"
+        lost = (f"{block.content_lost:+.4f}", f"{block.motion_lost:+.2f}")
+        table.add_row(block.label, *lost, saved, f"{block.parameters:,}")
+    return table
 
 
 def _evaluate(arguments: argparse.Namespace, console: Console) -> int:

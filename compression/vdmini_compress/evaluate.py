@@ -13,7 +13,7 @@ from torch import Tensor
 from vdmini.engine import Engine
 from vdmini_compress.world import captions, clips, measure
 from vdmini_compress.world.pictures import HELD_OUT_PHOTOS
-from vdmini_compress.world.shapes import COLOURS, DIRECTIONS, SHAPES
+from vdmini_compress.world.shapes import COLOURS, DIRECTIONS, NUM_FRAMES, SHAPES, SIZE
 
 HELD_OUT_SEED = 900_000
 """Seeds of evaluation start here; training never draws from them."""
@@ -48,8 +48,22 @@ def evaluate(engine: Engine, *, count: int, seed: int) -> Scores:
 
     Returns:
         Measure -> value; lengths in pixels, PSNR in dB, errors and shares in 0..1.
+
+    Raises:
+        ValueError: when the model cannot make a clip of the small world.
     """
+    _check_size(engine)
     return _image_scores(engine, count, seed) if engine.manifest.task == "i2v" else _text_scores(engine, count, seed)
+
+
+def _check_size(engine: Engine) -> None:
+    limits, name = engine.manifest.limits, engine.manifest.name
+    if (SIZE, SIZE) not in limits.sizes or not limits.min_num_frames <= NUM_FRAMES <= limits.max_num_frames:
+        sizes = ", ".join(f"{width}x{height}" for width, height in limits.sizes)
+        raise ValueError(
+            f"{name} makes {limits.min_num_frames} to {limits.max_num_frames} frames of {sizes}; the small world that "
+            f"this measures on has {NUM_FRAMES} frames of {SIZE}x{SIZE}: give, say, compression/teachers/small-i2v"
+        )
 
 
 def _image_scores(engine: Engine, count: int, seed: int) -> Scores:

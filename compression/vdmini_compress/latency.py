@@ -70,8 +70,8 @@ def _medians(rows: list[dict[str, float]]) -> dict[str, float]:
     return {stage: round(statistics.median(row[stage] for row in rows), 5) for stage in (*STAGES, "total")}
 
 
-def interval(values: list[float], *, draws: int = 2000) -> tuple[float, float]:
-    """95 % bootstrap interval of the median, with a fixed seed."""
+def interval(values: list[float], *, draws: int = 2000, digits: int = 3) -> tuple[float, float]:
+    """95 % bootstrap interval of the median, with a fixed seed, rounded to so many digits."""
     pick = random.Random(0)  # noqa: S311 - resampling, not a secret
     medians = sorted(statistics.median(pick.choices(values, k=len(values))) for _ in range(draws))
-    return round(medians[int(0.025 * draws)], 3), round(medians[int(0.975 * draws)], 3)
+    return round(medians[int(0.025 * draws)], digits), round(medians[int(0.975 * draws)], digits)

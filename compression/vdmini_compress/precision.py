@@ -1,5 +1,6 @@
 """Which precision to train in: bfloat16 where the processor computes it, float32 elsewhere."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ def mixed_precision(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=native)
 
 
-def computes_bfloat16(capabilities: dict[str, Any]) -> bool:
+def computes_bfloat16(capabilities: Mapping[str, Any]) -> bool:
     """Whether a CPU with these capabilities (`torch.cpu.get_capabilities()`) multiplies bfloat16 itself.
 
     oneDNN's own "is bfloat16 supported" also says yes where AVX512 emulates it.
