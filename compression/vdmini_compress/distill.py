@@ -72,6 +72,7 @@ def heal(distillation: Distillation, folder: Path, *, seed: int, report: Callabl
         warmup=settings.warmup,
         ema_decay=settings.ema_decay,
         checkpoint_every=settings.checkpoint_every,
+        shards=settings.shards,
         log_every=max(1, min(50, settings.steps // 10)),
         seed=seed,
     )

@@ -24,7 +24,8 @@ class Distill(Record):
     """How the student is healed."""
 
     steps: int = Field(ge=0, le=10_000_000, description="optimizer steps")
-    batch_size: int = Field(ge=1, le=4096, description="clips per step")
+    batch_size: int = Field(ge=1, le=4096, description="clips per batch")
+    shards: int = Field(default=1, ge=1, le=64, description="batches per step, computed side by side, a thread each")
     learning_rate: float = Field(gt=0, le=1, description="peak of AdamW's learning rate")
     warmup: int = Field(default=20, ge=1, description="steps of linear warm-up")
     ema_decay: float = Field(default=0.98, ge=0, lt=1, description="decay per step of the weights that are kept")

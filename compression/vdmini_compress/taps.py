@@ -1,5 +1,6 @@
 """Taps: they collect what named modules put out during one forward pass."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 @contextmanager
 def tapped(model: nn.Module, names: dict[str, str]) -> Iterator[dict[str, Tensor]]:
-    """Collect outputs while the block runs.
+    """Collect outputs while the block runs, those of this thread's forward passes alone.
 
     Args:
         model: the U-Net.
@@ -19,11 +20,12 @@ def tapped(model: nn.Module, names: dict[str, str]) -> Iterator[dict[str, Tensor
         Label -> that module's latest output, filled by each forward pass; the hooks are gone afterwards.
     """
     outputs: dict[str, Tensor] = {}
+    owner = threading.get_ident()
 
     def collect(label: str) -> Any:
         def hook(_: nn.Module, __: Any, output: Any) -> None:
-            first = output if isinstance(output, Tensor) else output[0]
-            outputs[label] = first
+            if threading.get_ident() == owner:
+                outputs[label] = output if isinstance(output, Tensor) else output[0]
 
         return hook
 

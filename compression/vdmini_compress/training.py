@@ -122,7 +122,7 @@ class Run:
 
         Args:
             losses_of: given a shard's generator and the step's number, returns named losses; their sum is minimised.
-                With more than one shard it runs in several threads at once, so it must not hook the model.
+                With more than one shard it runs in several threads at once.
 
         Raises:
             FloatingPointError: when the loss is no longer finite.

@@ -1,5 +1,8 @@
 """Losses equal their formulas, and gradients reach only whom they should."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -72,3 +75,18 @@ def test_taps_collect_and_leave_no_hook_behind_even_after_an_error() -> None:
     except RuntimeError:
         pass
     assert not model[0]._forward_hooks
+
+
+def test_two_threads_that_tap_one_model_each_collect_their_own() -> None:
+    model = nn.Sequential(nn.Identity())
+    both_tap = threading.Barrier(2, timeout=30)
+
+    def collect(value: float) -> float:
+        with tapped(model, {"first": "0"}) as outputs:
+            both_tap.wait()
+            model(torch.full((1,), value))
+            both_tap.wait()
+            return float(outputs["first"])
+
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(collect, [1.0, 2.0])) == [1.0, 2.0]
