@@ -18,7 +18,14 @@ from vdmini_compress.evaluate import settings_of
 from vdmini_compress.job import Job
 from vdmini_compress.recipe import Recipe, load_recipe
 
-FAST = ["data.clips=8", "distill.batch_size=1", "distill.shards=2", "distill.steps=4", "distill.checkpoint_every=1", "evaluate.clips=4"]
+FAST = [
+    "data.clips=8",
+    "distill.batch_size=1",
+    "distill.shards=2",
+    "distill.steps=4",
+    "distill.checkpoint_every=1",
+    "evaluate.clips=4",
+]
 
 
 def recipe(root: Path, task: str, *changes: str) -> Recipe:
