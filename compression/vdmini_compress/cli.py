@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Command = Callable[[argparse.Namespace, Console], int]
 
+LEAST_CLIPS = 4
+"""Fewer held-out clips say nothing of a model."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; errors that a user can mend become one line and exit code 1."""
@@ -55,6 +58,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _at_least(least: int) -> Callable[[str], int]:
+    """What argparse calls to read a whole number that must not be smaller."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value} is too small; give {least} or more")
+        return value
+
+    number.__name__ = "whole number"
+    return number
+
+
 def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     run = commands.add_parser("run", help="prune, heal, evaluate, measure and save: a recipe becomes an artifact")
     run.add_argument("recipe", type=Path, metavar="RECIPE", help="such as compression/recipes/small-i2v.yaml")
@@ -70,9 +86,9 @@ def _add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     plan.add_argument(
         "--plan", nargs="+", default=["paper"], metavar="NAME", help="a preset (paper, all-pairs, none) or blocks"
     )
-    plan.add_argument("--width", type=int, default=None, help="in pixels; the model's own by default")
-    plan.add_argument("--height", type=int, default=None)
-    plan.add_argument("--num-frames", type=int, default=None)
+    plan.add_argument("--width", type=_at_least(1), default=None, help="in pixels; the model's own by default")
+    plan.add_argument("--height", type=_at_least(1), default=None)
+    plan.add_argument("--num-frames", type=_at_least(1), default=None)
     plan.add_argument("--json", action="store_true", help="print JSON on standard output")
     plan.set_defaults(command=_plan)
 
@@ -83,9 +99,11 @@ def _add_analyze(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     analyze.add_argument("teacher", type=Path, metavar="TEACHER", help="such as compression/teachers/small-i2v")
     analyze.add_argument("--output", type=Path, required=True, metavar="DIR", help="for importance.json and .png")
-    analyze.add_argument("--clips", type=int, default=16, help="held-out clips per block (default 16)")
-    analyze.add_argument("--seed", type=int, default=0, help="picks the clips and seeds the noise (default 0)")
-    analyze.add_argument("--runs", type=int, default=20, help="paired forward passes per block (default 20)")
+    analyze.add_argument(
+        "--clips", type=_at_least(LEAST_CLIPS), default=16, help="held-out clips per block (default 16)"
+    )
+    analyze.add_argument("--seed", type=_at_least(0), default=0, help="picks the clips and seeds the noise (default 0)")
+    analyze.add_argument("--runs", type=_at_least(20), default=20, help="paired forward passes per block (default 20)")
     analyze.add_argument("--json", action="store_true", help="print importance.json on standard output")
     analyze.set_defaults(command=_analyze)
 
@@ -93,8 +111,10 @@ def _add_analyze(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     evaluate = commands.add_parser("evaluate", help="measure content and motion on held-out clips of the small world")
     evaluate.add_argument("artifact", type=Path, metavar="DIR", help="a teacher or a student")
-    evaluate.add_argument("--clips", type=int, default=64, help="how many (default 64)")
-    evaluate.add_argument("--seed", type=int, default=0, help="picks the clips and seeds the noise (default 0)")
+    evaluate.add_argument("--clips", type=_at_least(LEAST_CLIPS), default=64, help="how many (default 64)")
+    evaluate.add_argument(
+        "--seed", type=_at_least(0), default=0, help="picks the clips and seeds the noise (default 0)"
+    )
     evaluate.add_argument("--json", action="store_true", help="print JSON on standard output")
     evaluate.set_defaults(command=_evaluate)
 
@@ -108,7 +128,9 @@ def _add_train_teacher(commands: "argparse._SubParsersAction[argparse.ArgumentPa
     train.add_argument("--start-from", type=Path, metavar="DIR", help="train on from this earlier teacher's weights")
     train.add_argument("--fresh-denoiser", action="store_true", help="with --start-from: keep the VAE alone")
     train.add_argument("--device", default=None, help="such as cuda:0; the first GPU, else the CPU, by default")
-    train.add_argument("--clips", type=int, default=200, help="held-out clips for its model card (default 200)")
+    train.add_argument(
+        "--clips", type=_at_least(LEAST_CLIPS), default=200, help="held-out clips for its model card (default 200)"
+    )
     train.set_defaults(command=_train_teacher)
 
 

@@ -9,7 +9,7 @@ from vdmini_compress.cli import main
 from vdmini_compress.latency import interval
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["plan"], ["evaluate"], ["train-teacher"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["plan"], ["analyze"], ["evaluate"], ["train-teacher"]])
 def test_every_command_explains_itself(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*command, "--help"])
@@ -40,6 +40,25 @@ def test_a_folder_that_is_not_there_is_one_line(command: str, capsys: pytest.Cap
     printed = capsys.readouterr().err
     assert "/nowhere" in printed
     assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["evaluate", "x", "--clips", "0"], "argument --clips: 0 is too small; give 4 or more"),
+        (["evaluate", "x", "--clips", "many"], "argument --clips: invalid whole number value: 'many'"),
+        (["evaluate", "x", "--seed", "-1"], "argument --seed: -1 is too small; give 0 or more"),
+        (["analyze", "x", "--output", "y", "--runs", "3"], "argument --runs: 3 is too small; give 20 or more"),
+        (["plan", "svd", "--width", "0"], "argument --width: 0 is too small; give 1 or more"),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_refused(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert complaint in capsys.readouterr().err
 
 
 def test_the_interval_of_equal_ratios_is_a_point_and_of_others_holds_the_median() -> None:

@@ -52,12 +52,9 @@ def test_depth_is_counted_from_the_outermost_stage(report: ImportanceReport) -> 
         assert importance_plot.depth_of(block, innermost=3) == depth
 
 
-def test_too_few_runs_are_refused_before_any_work(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["analyze", str(root / TEACHER), "--output", str(tmp_path / "out"), "--runs", "3"]) == 1
-    assert "3 timed passes per block are too few; give at least 20" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+def test_too_few_runs_are_refused_before_any_work(teacher_engine: Engine) -> None:
+    with pytest.raises(ValueError, match="3 timed passes per block are too few; give at least 20"):
+        importance.analyze(teacher_engine, [], {}, clips=4, seed=0, runs=3, say=lambda _: None)
 
 
 def test_the_command_writes_json_and_a_picture(

@@ -176,9 +176,9 @@ class SmallImageToVideo:
     clips_cached = 6144
     vae_schedule = Schedule(steps=2000, learning_rate=6e-4, warmup=50, ema_decay=0.99, checkpoint_every=200)
     decoder_schedule: Schedule | None = Schedule(
-        steps=1000, learning_rate=4e-4, warmup=30, ema_decay=0.98, checkpoint_every=100
+        steps=500, learning_rate=3e-4, warmup=30, ema_decay=0.98, shards=2, checkpoint_every=50
     )
-    denoiser_schedule = Schedule(steps=2000, learning_rate=1e-3, shards=2, checkpoint_every=100)
+    denoiser_schedule = Schedule(steps=1700, learning_rate=1e-3, shards=2, checkpoint_every=100)
 
     def __init__(self) -> None:
         torch.manual_seed(0)
