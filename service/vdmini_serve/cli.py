@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except ValidationError as error:
-        return _fail(f"wrong setting in the environment: {error}")
+        wrong = (f"VDMINI_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        return _fail(f"wrong setting in the environment: {'; '.join(wrong)}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,11 +62,18 @@ def _parser() -> argparse.ArgumentParser:
     _add_generate(commands)
     api = commands.add_parser("api", help="only the HTTP API; settings from VDMINI_... variables")
     api.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    api.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    api.add_argument("--port", type=_port, default=8000, help="port to listen on (default: %(default)s)")
     api.set_defaults(run=_api)
     worker = commands.add_parser("worker", help="only a worker; settings from VDMINI_... variables")
     worker.set_defaults(run=_worker)
     return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port < 2**16:
+        raise argparse.ArgumentTypeError(f"{port} is no port; give 1 to 65535")
+    return port
 
 
 def _add_up(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -84,7 +92,7 @@ def _add_up(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "repository with their teachers",
     )
     up.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    up.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    up.add_argument("--port", type=_port, default=8000, help="port to listen on (default: %(default)s)")
     up.set_defaults(run=_up)
 
 

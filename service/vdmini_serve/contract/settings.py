@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+REDIS_SCHEMES = ("redis", "rediss")
+
 
 class Settings(BaseSettings):
     """All settings of API and worker."""
@@ -60,6 +62,15 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(Path(part) for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
+
+    @field_validator("broker_url", "jobs_url")
+    @classmethod
+    def _check_url(cls, url: SecretStr) -> SecretStr:
+        scheme, mark, _ = url.get_secret_value().partition("://")
+        if not mark or scheme not in REDIS_SCHEMES:
+            got = f"starts with {scheme}://" if mark else "has no ://"  # never the URL itself: it holds a password
+            raise ValueError(f"a Redis URL starts with {' or '.join(f'{s}://' for s in REDIS_SCHEMES)}; this one {got}")
+        return url
 
     @property
     def results_dir(self) -> Path:
