@@ -178,7 +178,7 @@ class SmallImageToVideo:
     decoder_schedule: Schedule | None = Schedule(
         steps=500, learning_rate=3e-4, warmup=30, ema_decay=0.98, shards=2, checkpoint_every=50
     )
-    denoiser_schedule = Schedule(steps=1700, learning_rate=1e-3, shards=2, checkpoint_every=100)
+    denoiser_schedule = Schedule(steps=2100, learning_rate=1e-3, shards=2, checkpoint_every=100)
 
     def __init__(self) -> None:
         torch.manual_seed(0)
