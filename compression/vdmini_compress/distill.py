@@ -77,9 +77,9 @@ def heal(distillation: Distillation, folder: Path, *, seed: int, report: Callabl
         seed=seed,
     )
     distillation.pipeline.unet.requires_grad_(False)
-    distillation.student.requires_grad_(True).train()
+    # No dropout: diffusers' temporal convolutions have 0.1 of it, drawn from the global generator, and it blurs frames.
+    distillation.student.requires_grad_(True).eval()
     run = Run(folder, distillation.student, schedule, report=report)
     with fast_attention(distillation.pipeline.device):
         run.train(distillation.losses)
-    distillation.student.eval()
     return run.seconds

@@ -98,7 +98,7 @@ def killing(say_when: str) -> Callable[[str], None]:
     return say
 
 
-MOMENTS = {"i2v": "distill: step 2/4", "t2v": "evaluate: vdmini"}
+MOMENTS = {"i2v": "evaluate: vdmini", "t2v": "distill: step 2/4"}
 
 
 def test_a_killed_job_resumes_to_the_same_weights_and_scores(
