@@ -1,6 +1,6 @@
 """Block importance: what a clip loses in content and in motion, and what time is saved, when one block is off.
 
-After arXiv 2411.18375, section 3, which measures FVD alone. Content and motion are told apart here: the small world
+After arXiv 2411.18375, which measures FVD alone. Content and motion are told apart here: the small world
 knows what the sprite must look like and where it must be. It leaves switching off to `vdmini_compress.blocks`.
 """
 

@@ -125,7 +125,16 @@ def losses_of(vae: nn.Module, batch: Batch, device: torch.device) -> Callable[[t
 
 
 def pixel_losses(made_BF3HW: Tensor, clip_BF3HW: Tensor, weight_BF1HW: Tensor) -> Losses:
-    """Weighted absolute and squared error of pixels in -1..1, and absolute error of their edges."""
+    """Weighted absolute and squared error of pixels in -1..1, and absolute error of their edges.
+
+    Args:
+        made_BF3HW: decoded pixels, any float dtype; the losses reduce in float32.
+        clip_BF3HW: the right ones, float32.
+        weight_BF1HW: how much each pixel counts, on any scale.
+
+    Returns:
+        "absolute", "squared" and "edge", scalars.
+    """
     made, weight = made_BF3HW.float(), weight_BF1HW / weight_BF1HW.mean()
     edge = torch.stack([F.l1_loss(a, b) for a, b in zip(_edges(made), _edges(clip_BF3HW), strict=True)]).sum()
     return {
