@@ -19,7 +19,9 @@ def test_every_command_explains_itself(command: list[str], capsys: pytest.Captur
 
 def test_evaluate_prints_the_scores_as_json(teacher_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(teacher_folder), "--clips", "4", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["trajectory_error_px"] >= 0
+    measured = json.loads(capsys.readouterr().out)["measures"]
+    low, high = measured["trajectory_error_px"]["interval"]
+    assert 0 <= low <= measured["trajectory_error_px"]["value"] <= high
 
 
 def test_evaluate_prints_a_table_for_people(teacher_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,9 +79,19 @@ def _shift(clip_BF3HW: Tensor, offset_BF2: Tensor) -> Tensor:
     return moved.view_as(clip_BF3HW)
 
 
+def squared_error(made_BF3HW: Tensor, true_BF3HW: Tensor) -> Tensor:
+    """Mean squared difference [B] of the pixels of each clip."""
+    return (made_BF3HW - true_BF3HW).square().mean(dim=(1, 2, 3, 4))
+
+
+def decibels(mean_squared_error: float) -> float:
+    """Peak signal-to-noise ratio in dB of values in 0..1; 100 at most."""
+    return -10 * math.log10(max(mean_squared_error, 1e-10))
+
+
 def psnr(made: Tensor, true: Tensor) -> float:
     """Peak signal-to-noise ratio in dB over all values together."""
-    return -10 * math.log10(max(float((made - true).square().mean()), 1e-10))
+    return decibels(float((made - true).square().mean()))
 
 
 def colours(made_BF3HW: Tensor, made: Track) -> Tensor:
