@@ -9,8 +9,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from vdmini_compress.image_batch import ImageBatch
+from vdmini_compress.recipe import Distill
 from vdmini_compress.teachers import image_to_video as i2v
 from vdmini_compress.teachers import text_to_video as t2v
+from vdmini_compress.text_batch import NoiseSchedule, TextBatch
 
 Cache = dict[str, Tensor]
 Report = Callable[[str], None]
@@ -29,6 +32,16 @@ class Batch(Protocol):
         """How much an error counts at each place."""
         ...
 
+    @property
+    def condition_BD(self) -> Tensor:
+        """What a discriminator is told besides the noise level."""
+        ...
+
+    @property
+    def log_sigma_B(self) -> Tensor:
+        """Natural logarithm of each clip's noise level."""
+        ...
+
     def run(self, unet: Any) -> Tensor:
         """A U-Net's raw output on this batch."""
         ...
@@ -42,10 +55,14 @@ class World(Protocol):
     """A source of encoded clips for one task."""
 
     def encode(self, pipeline: Any, count: int, seed: int, report: Report) -> Cache:
-        """Encode `count` clips with the teacher's own encoders."""
+        """Encode `count` clips with the teacher's own encoders.
+
+        Returns:
+            Tensors whose names end in their axes, N being the clips.
+        """
         ...
 
-    def draw(self, pipeline: Any, cache: Cache, batch_size: int, generator: torch.Generator) -> Batch:
+    def draw(self, pipeline: Any, cache: Cache, settings: Distill, generator: torch.Generator) -> Batch:
         """Draw one batch."""
         ...
 
@@ -57,10 +74,10 @@ class ImageWorld:
         """See `World`."""
         return i2v.encode_clips(pipeline.vae, pipeline.image_encoder, count, seed + 2, report)
 
-    def draw(self, pipeline: Any, cache: Cache, batch_size: int, generator: torch.Generator) -> Batch:
+    def draw(self, pipeline: Any, cache: Cache, settings: Distill, generator: torch.Generator) -> Batch:
         """See `World`."""
-        index = torch.randint(len(cache["motion_bucket_id_N"]), (batch_size,), generator=generator)
-        return i2v.ImageBatch.draw(cache, index, generator).to(pipeline.device)
+        index = torch.randint(len(cache["motion_bucket_id_N"]), (settings.batch_size,), generator=generator)
+        return ImageBatch.draw(cache, index, generator, sigmas=settings.sigmas).to(pipeline.device)
 
 
 class TextWorld:
@@ -75,11 +92,13 @@ class TextWorld:
         parts = [pipeline.text_encoder(ids).last_hidden_state for ids in torch.split(tokens, 64)]
         return cache | {"features_NLD": torch.cat(parts).cpu()}
 
-    def draw(self, pipeline: Any, cache: Cache, batch_size: int, generator: torch.Generator) -> Batch:
-        """See `World`; noise levels are those that sampling visits."""
-        index = torch.randint(len(cache["fps_N"]), (batch_size,), generator=generator)
-        timesteps = t2v.timesteps_of(pipeline.scheduler, 4)
-        return t2v.TextBatch.draw(pipeline.scheduler, cache, index, timesteps, generator).to(pipeline.device)
+    def draw(self, pipeline: Any, cache: Cache, settings: Distill, generator: torch.Generator) -> Batch:
+        """See `World`; most clips start from pure noise, where sampling starts."""
+        index = torch.randint(len(cache["fps_N"]), (settings.batch_size,), generator=generator)
+        visited = t2v.timesteps_of(pipeline.scheduler, settings.timesteps)
+        timestep = t2v.draw_timesteps(visited, settings.batch_size, generator)
+        schedule, width = NoiseSchedule.of(pipeline.scheduler), int(pipeline.unet.config.time_cond_proj_dim)
+        return TextBatch.draw(schedule, cache, index, timestep, width, generator).to(pipeline.device)
 
 
 WORLDS: dict[str, World] = {"i2v": ImageWorld(), "t2v": TextWorld()}

@@ -1,21 +1,44 @@
-"""Heals a student: it learns from the right answers, the teacher's outputs and the teacher's features."""
+"""Heals a student: it learns from the right answers and from its teacher.
+
+`L = lambda_task L_task + lambda_output L_output + lambda_icd L_ICD + lambda_mca L_MCA`, which is arXiv 2411.18375 with
+`lambda_output` 0, `lambda_icd` 0.1 and `lambda_mca` 1. It leaves stepping and saving to `vdmini_compress.training`.
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vdmini.families import Family
-from vdmini_compress.data import Cache, World
-from vdmini_compress.losses import icd_loss, output_loss
+from vdmini_compress import consistency
+from vdmini_compress.data import Batch, Cache, World
+from vdmini_compress.discriminator import Discriminator, encode
+from vdmini_compress.losses import (
+    hinge_discriminator_loss,
+    hinge_generator_loss,
+    icd_loss,
+    output_loss,
+    pseudo_huber,
+    r1_penalty,
+)
 from vdmini_compress.precision import mixed_precision
 from vdmini_compress.recipe import Distill
 from vdmini_compress.taps import tapped
-from vdmini_compress.teachers.autoencoder import decoder_sensitivity
 from vdmini_compress.teachers.train import fast_attention
-from vdmini_compress.training import Losses, Run, Schedule
+from vdmini_compress.text_batch import TextBatch
+from vdmini_compress.training import Losses, Opponent, Run, Schedule, Watch
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a shard's step leaves for the discriminator's: clean latents, detached."""
+
+    batch: Any
+    real: Tensor
+    fake: Tensor
 
 
 class Distillation:
@@ -27,39 +50,126 @@ class Distillation:
         student: the U-Net that learns.
         world: where batches come from.
         cache: encoded clips.
+        channel_weight_C: how much an error in each latent channel counts, mean 1.
         settings: weights of the losses and the batch size.
+        encoder: the U-Net whose Down stages the discriminator sees through; the teacher's by default. SF-V takes the
+            multi-step model that the teacher was made from.
     """
 
     def __init__(
-        self, family: Family, pipeline: Any, student: nn.Module, world: World, cache: Cache, settings: Distill
+        self,
+        family: Family,
+        pipeline: Any,
+        student: nn.Module,
+        world: World,
+        cache: Cache,
+        channel_weight_C: Tensor,
+        settings: Distill,
+        *,
+        encoder: nn.Module | None = None,
     ) -> None:
         self.pipeline, self.student, self.world, self.cache, self.settings = pipeline, student, world, cache, settings
         self.teacher_taps, self.student_taps = family.taps(pipeline.unet), family.taps(student)
-        latents = next(value for name, value in cache.items() if name == "latents_NFCHW")
-        self.channel_weight_C = decoder_sensitivity(pipeline.vae, latents)
+        self.channel_weight_C = channel_weight_C.to(pipeline.device)
+        self.encoder = pipeline.unet if encoder is None else encoder
+        self.discriminator = self._discriminator() if settings.lambda_mca else None
+        self._seen: dict[int, Seen] = {}
+
+    def _discriminator(self) -> Discriminator:
+        batch = self.world.draw(self.pipeline, self.cache, self.settings, torch.Generator().manual_seed(0))
+        return Discriminator.of(self.encoder, batch.condition_BD.shape[1]).to(self.pipeline.device)
 
     def losses(self, generator: torch.Generator, _: int) -> Losses:
-        """Draw a batch and compute the weighted losses.
+        """Draw a batch and compute the weighted losses of the student.
 
         Returns:
-            "task" (against the right answer), "output" (against the teacher) and "icd" (feature distance).
+            Those whose weight is not 0 of "task" (the base model's own), "output" (against the teacher's answer), "icd"
+            (features of each frame against the teacher's) and "mca" (what the discriminator says).
         """
-        batch = self.world.draw(self.pipeline, self.cache, self.settings.batch_size, generator)
+        wanted = self.settings
+        batch = self.world.draw(self.pipeline, self.cache, wanted, generator)
         with mixed_precision(self.pipeline.device):
             with torch.no_grad(), tapped(self.pipeline.unet, self.teacher_taps) as teacher_features:
                 right = batch.run(self.pipeline.unet)
             with tapped(self.student, self.student_taps) as student_features:
                 made = batch.run(self.student)
-        clean, weight = batch.denoised(made), batch.weight_BFHW
-        return {
-            "task": self.settings.lambda_task * output_loss(clean, batch.target_BFCHW, weight, self.channel_weight_C),
-            "output": self.settings.lambda_output
-            * output_loss(clean, batch.denoised(right), weight, self.channel_weight_C),
-            "icd": self.settings.lambda_icd * icd_loss(student_features, teacher_features),
-        }
+        clean, answer = batch.denoised(made), batch.denoised(right)
+        losses: Losses = {}
+        if wanted.lambda_task:
+            losses["task"] = wanted.lambda_task * self._task(batch, made, clean, right)
+        if wanted.lambda_output:
+            difference = output_loss(clean, answer, batch.weight_BFHW, self.channel_weight_C)
+            losses["output"] = wanted.lambda_output * difference
+        if wanted.lambda_icd:
+            losses["icd"] = wanted.lambda_icd * icd_loss(student_features, teacher_features)
+        if self.discriminator is not None:
+            losses["mca"] = wanted.lambda_mca * self._mca(batch, clean, generator)
+            real = answer if wanted.real == "teacher" else batch.target_BFCHW
+            self._seen[generator.initial_seed()] = Seen(batch, real, clean.detach())
+        return losses
+
+    def _task(self, batch: Batch, made: Tensor, clean: Tensor, right: Tensor) -> Tensor:
+        """The base model's own loss, see `Distill.task_loss`."""
+        if self.settings.task_loss == "squared":
+            return output_loss(clean, batch.target_BFCHW, batch.weight_BFHW, self.channel_weight_C)
+        weight = batch.weight_BFHW[:, :, None] * self.channel_weight_C[:, None, None]
+        if self.settings.task_loss == "pseudo-huber":
+            return pseudo_huber(clean, batch.target_BFCHW, weight)
+        if not isinstance(batch, TextBatch):
+            raise TypeError("a consistency loss needs a batch of a latent consistency model")
+        return pseudo_huber(consistency.consistency_function(batch, made), self._lower(batch, right), weight)
+
+    @torch.no_grad()
+    def _lower(self, batch: TextBatch, right: Tensor) -> Tensor:
+        """The student's own answer one solver step further down."""
+        lower = consistency.solver_step(batch, right)
+        with mixed_precision(self.pipeline.device):
+            made = lower.run(self.student)
+        return consistency.consistency_function(lower, made)
+
+    def _mca(self, batch: Any, clean: Tensor, generator: torch.Generator) -> Tensor:
+        assert self.discriminator is not None  # noqa: S101 - for the type checker; the caller has looked
+        (noised,) = batch.renoised([clean], generator)
+        with mixed_precision(self.pipeline.device):
+            logits = self.discriminator(encode(self.encoder, noised), noised)
+        return hinge_generator_loss(logits)
+
+    def discriminator_losses(self, generator: torch.Generator, _: int) -> Losses:
+        """The discriminator's losses on what the student's step with the same generator left behind.
+
+        Returns:
+            "discriminator" (hinge), and "r1" when `lambda_r1` is not 0.
+        """
+        assert self.discriminator is not None  # noqa: S101 - for the type checker; it has no step otherwise
+        seen = self._seen.pop(generator.initial_seed())
+        with mixed_precision(self.pipeline.device):
+            with torch.no_grad():
+                real, fake = seen.batch.renoised([seen.real, seen.fake], generator)
+                real_features, fake_features = encode(self.encoder, real), encode(self.encoder, fake)
+            if self.settings.lambda_r1:
+                real_features = [features.float().requires_grad_() for features in real_features]
+            real_logits = self.discriminator(real_features, real)
+            fake_logits = self.discriminator(fake_features, fake)
+        losses = {"discriminator": hinge_discriminator_loss(real_logits, fake_logits)}
+        if self.settings.lambda_r1:
+            losses["r1"] = self.settings.lambda_r1 * r1_penalty(real_logits, real_features)
+        return losses
+
+    def opponent(self) -> Opponent | None:
+        """The discriminator as the trainer wants it, if there is one."""
+        if self.discriminator is None:
+            return None
+        return Opponent(self.discriminator, self.settings.discriminator_learning_rate, self.discriminator_losses)
 
 
-def heal(distillation: Distillation, folder: Path, *, seed: int, report: Callable[[str], None]) -> float:
+def heal(
+    distillation: Distillation,
+    folder: Path,
+    *,
+    seed: int,
+    report: Callable[[str], None],
+    watch: Watch | None = None,
+) -> float:
     """Train the student to the end, resuming what `folder` holds.
 
     Returns:
@@ -71,15 +181,19 @@ def heal(distillation: Distillation, folder: Path, *, seed: int, report: Callabl
         learning_rate=settings.learning_rate,
         warmup=settings.warmup,
         ema_decay=settings.ema_decay,
+        optimizer=settings.optimizer,
         checkpoint_every=settings.checkpoint_every,
         shards=settings.shards,
         log_every=max(1, min(50, settings.steps // 10)),
         seed=seed,
     )
-    distillation.pipeline.unet.requires_grad_(False)
+    for frozen in (distillation.pipeline.unet, distillation.encoder):
+        frozen.requires_grad_(False)
     # No dropout: diffusers' temporal convolutions have 0.1 of it, drawn from the global generator, and it blurs frames.
-    distillation.student.requires_grad_(True).eval()
-    run = Run(folder, distillation.student, schedule, report=report)
+    student: Any = distillation.student.requires_grad_(True).eval()
+    if settings.gradient_checkpointing:
+        student.enable_gradient_checkpointing()
+    run = Run(folder, student, schedule, report=report, opponent=distillation.opponent(), watch=watch)
     with fast_attention(distillation.pipeline.device):
         run.train(distillation.losses)
     return run.seconds

@@ -1,12 +1,13 @@
 """A recipe: one YAML file that says what to compress and how."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from vdmini.manifest import Record
+from vdmini_compress.videos.settings import Videos
 
 
 class RecipeError(Exception):
@@ -16,8 +17,15 @@ class RecipeError(Exception):
 class Data(Record):
     """What the student learns from."""
 
-    source: Literal["small-world"] = Field(description="where clips come from")
-    clips: int = Field(ge=8, le=100_000, description="clips encoded once and drawn from")
+    source: Literal["small-world", "videos"] = Field(description="where clips come from")
+    clips: int = Field(ge=8, le=10_000_000, description="clips encoded once and drawn from")
+    videos: Videos | None = Field(default=None, description="with source videos: which ones")
+
+    @model_validator(mode="after")
+    def _videos_are_given_when_asked_for(self) -> "Data":
+        if (self.source == "videos") != (self.videos is not None):
+            raise ValueError(f"source {self.source} and the section videos don't go together; give both or neither")
+        return self
 
 
 class Distill(Record):
@@ -26,12 +34,41 @@ class Distill(Record):
     steps: int = Field(ge=0, le=10_000_000, description="optimizer steps")
     batch_size: int = Field(ge=1, le=4096, description="clips per batch")
     shards: int = Field(default=1, ge=1, le=64, description="batches per step, computed side by side, a thread each")
-    learning_rate: float = Field(gt=0, le=1, description="peak of AdamW's learning rate")
+    learning_rate: float = Field(gt=0, le=1, description="peak learning rate of the student")
     warmup: int = Field(default=20, ge=1, description="steps of linear warm-up")
     ema_decay: float = Field(default=0.98, ge=0, lt=1, description="decay per step of the weights that are kept")
-    lambda_task: float = Field(default=1.0, ge=0, description="weight of the error against the right answer")
+    optimizer: Literal["adamw", "adamw-8bit"] = Field(default="adamw", description="adamw-8bit needs bitsandbytes")
+    gradient_checkpointing: bool = Field(default=False, description="recompute activations: less memory, more time")
+    task_loss: Literal["squared", "pseudo-huber", "consistency"] = Field(
+        default="squared",
+        description="the base model's own loss: against the right answer, squared or pseudo-Huber (SF-V); or of the "
+        "student with itself one solver step further down (T2V-Turbo-v2, text-to-video only)",
+    )
+    sigmas: tuple[float, ...] = Field(
+        default=(700.0,), min_length=1, description="svd: noise levels that are trained on; SF-V's are 2.27, 70.5, 700"
+    )
+    timesteps: int = Field(
+        default=200,
+        ge=1,
+        le=1000,
+        description="videocrafter2: trained on the noise levels of sampling in so many steps",
+    )
+    lambda_task: float = Field(default=1.0, ge=0, description="weight of the task loss")
     lambda_output: float = Field(default=1.0, ge=0, description="weight of the distance to the teacher's output")
     lambda_icd: float = Field(default=0.1, ge=0, description="weight of individual content distillation")
+    lambda_mca: float = Field(default=0.0, ge=0, description="weight of the multi-frame content adversarial loss")
+    lambda_r1: float = Field(default=0.0, ge=0, description="weight of the discriminator's gradient penalty")
+    real: Literal["teacher", "data"] = Field(
+        default="teacher",
+        description="what the discriminator takes for real: the teacher's answers, or the data (SF-V)",
+    )
+    discriminator_learning_rate: float = Field(default=1e-4, gt=0, le=1, description="peak learning rate of its heads")
+    encoder: Path | None = Field(
+        default=None,
+        description="folder of the model whose encoder the discriminator sees through, relative to the recipe; the "
+        "teacher by default",
+    )
+    watch_every: int = Field(default=0, ge=0, description="steps between sample clips and guards; 0 makes none")
     checkpoint_every: int = Field(default=100, ge=1, description="steps between checkpoints")
 
 
@@ -53,7 +90,13 @@ class Recipe(Record):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="name of the artifact")
     teacher: Path = Field(description="folder of the teacher, relative to the recipe")
-    plan: str | tuple[str, ...] = Field(description="a preset, or the names of the blocks to remove")
+    plan: str | tuple[str, ...] = Field(
+        description="a preset, the names of the blocks to remove, or a budget such as latency=0.6"
+    )
+    importance: Path | None = Field(
+        default=None,
+        description="importance.json of the teacher, relative to the recipe: for a budget, and for the report",
+    )
     seed: int = Field(default=0, ge=0, description="of all randomness in training")
     data: Data
     distill: Distill
@@ -81,7 +124,21 @@ def load_recipe(path: Path, changes: list[str] | None = None) -> Recipe:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         raise RecipeError(f"{path}: {_explain(error)}") from error
-    return recipe.model_copy(update={"teacher": (path.parent / recipe.teacher).resolve()})
+    return _resolved(recipe, path.parent)
+
+
+def _resolved(recipe: Recipe, base: Path) -> Recipe:
+    """The recipe with absolute folders."""
+    distill, data = recipe.distill, recipe.data
+    if data.videos:
+        captions = data.videos.captions and (base / data.videos.captions).resolve()
+        places = {"path": (base / data.videos.path).resolve(), "captions": captions}
+        data = data.model_copy(update={"videos": data.videos.model_copy(update=places)})
+    if distill.encoder:
+        distill = distill.model_copy(update={"encoder": (base / distill.encoder).resolve()})
+    importance = recipe.importance and (base / recipe.importance).resolve()
+    places = {"teacher": (base / recipe.teacher).resolve(), "importance": importance}
+    return recipe.model_copy(update=places | {"data": data, "distill": distill})
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -125,5 +182,6 @@ def _explain_one(detail: Any) -> str:
         )
     group: Any = Recipe
     for part in detail["loc"][:-1]:
-        group = group.model_fields[part].annotation
+        annotation = group.model_fields[part].annotation
+        group = next((inner for inner in get_args(annotation) if inner is not type(None)), annotation)
     return f"{place} is unknown; here are {', '.join(group.model_fields)}"

@@ -1,22 +1,35 @@
-"""A resumable training loop: it owns steps, checkpoints, the average of the weights and progress, and no mathematics.
+"""A resumable training loop: it owns steps, checkpoints and progress, and no mathematics.
 
-Every step draws its data from a generator seeded by (seed, step), so a run that was killed resumes on the same path.
+Every step draws its data from generators seeded by (seed, step), so a run that was killed resumes on the same path.
+Under `accelerate launch` every process draws its own share of a step, and gradients are averaged over processes.
 """
 
-import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
 from torch import Tensor, nn
 
+from vdmini_compress.player import Player
+from vdmini_compress.tracking import Tracker
+
 Losses = dict[str, Tensor]
+LossesOf = Callable[[torch.Generator, int], Losses]
+"""Given a shard's generator and the step's number, named losses whose sum is minimised. With several shards it runs in
+several threads at once."""
+
+
+def processes() -> PartialState:
+    """The processes of this training: one, or those that `torchrun` or `accelerate launch` started."""
+    return PartialState(cpu=not torch.cuda.is_available())
 
 
 def generator_for(seed: int, step: int) -> torch.Generator:
@@ -38,15 +51,17 @@ class Schedule:
 
     Args:
         steps: optimizer steps in all.
-        learning_rate: peak of AdamW's learning rate.
+        learning_rate: peak learning rate.
         warmup: steps of linear warm-up.
-        weight_decay: AdamW's decoupled weight decay.
+        weight_decay: decoupled weight decay.
         max_grad_norm: global gradient norm to clip to.
         ema_decay: decay per step of the averaged weights that are kept.
+        optimizer: one of `vdmini_compress.player.OPTIMIZERS`.
         checkpoint_every: steps between checkpoints.
         log_every: steps between progress reports.
-        shards: batches per step, computed side by side, a thread each, and averaged. On a CPU two threads of one
-            operation each get through more of a small model's short operations than one operation on two threads.
+        shards: batches per step and process, whose gradients are averaged. On a CPU they are computed side by side, a
+            thread each, which gets through more of a small model's short operations than one operation on two threads;
+            on a GPU one after the other, which saves memory.
         seed: seed of the data and of all other randomness.
     """
 
@@ -56,34 +71,78 @@ class Schedule:
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     ema_decay: float = 0.995
+    optimizer: str = "adamw"
     checkpoint_every: int = 250
     log_every: int = 50
     shards: int = 1
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class Opponent:
+    """What a model is trained against, such as a discriminator; it moves after the model in every step.
+
+    Args:
+        model: its trainable parameters are optimized.
+        learning_rate: peak learning rate.
+        losses_of: its losses, given the generator that the model's losses of the same shard were given.
+    """
+
+    model: nn.Module
+    learning_rate: float
+    losses_of: LossesOf
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Something that looks at the averaged weights on the way, in the first process; it draws nothing at random.
+
+    Args:
+        every: steps between two looks.
+        look: given the number of steps that are done, returns numbers for the log; it may raise to stop the run.
+    """
+
+    every: int
+    look: Callable[[int], dict[str, float]]
+
+
 class Run:
     """One training run in one folder.
 
     Args:
-        folder: where `checkpoint.pt` and `log.jsonl` go; an existing checkpoint is resumed.
+        folder: where `checkpoint.pt` and the log go; an existing checkpoint is resumed.
         model: the module whose trainable parameters are optimized.
         schedule: how long and how fast.
         report: called with one line of progress text.
+        opponent: what it is trained against.
+        watch: what looks at it on the way.
     """
 
-    def __init__(self, folder: Path, model: nn.Module, schedule: Schedule, *, report: Callable[[str], None]) -> None:
-        self.folder, self.model, self.schedule, self.report = folder, model, schedule, report
+    def __init__(
+        self,
+        folder: Path,
+        model: nn.Module,
+        schedule: Schedule,
+        *,
+        report: Callable[[str], None],
+        opponent: Opponent | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        self.folder, self.schedule, self.report, self.opponent, self.watch = folder, schedule, report, opponent, watch
         folder.mkdir(parents=True, exist_ok=True)
-        self.trained = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self.trained, schedule.learning_rate, betas=(0.9, 0.99), weight_decay=schedule.weight_decay, fused=True
-        )
-        self.average = [p.detach().clone() for p in self.trained]
+        self.processes = processes()
+        limits: dict[str, Any] = {
+            "weight_decay": schedule.weight_decay,
+            "max_grad_norm": schedule.max_grad_norm,
+            "optimizer": schedule.optimizer,
+        }
+        self.player = Player(model, learning_rate=schedule.learning_rate, ema_decay=schedule.ema_decay, **limits)
+        self.other = opponent and Player(opponent.model, learning_rate=opponent.learning_rate, **limits)
         each = max(1, torch.get_num_threads() // schedule.shards)
         self._threads = ThreadPoolExecutor(schedule.shards, initializer=torch.set_num_threads, initargs=(each,))
         self.step = 0
         self.seconds = 0.0
+        self.tracker = Tracker(folder) if self.processes.is_main_process else None
         self._resume()
 
     @property
@@ -94,86 +153,100 @@ class Run:
     def _resume(self) -> None:
         if not self.checkpoint.exists():
             return
-        state = torch.load(self.checkpoint, weights_only=True)
-        for parameter, value, mean, kept in zip(
-            self.trained, state["parameters"], self.average, state["average"], strict=True
-        ):
-            parameter.data.copy_(value)
-            mean.copy_(kept)
-        self.optimizer.load_state_dict(state["optimizer"])
+        state = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
+        self.player.load(state["player"])
+        if self.other:
+            self.other.load(state["other"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.report(f"resumed at step {self.step}/{self.schedule.steps}")
 
     def save(self) -> None:
-        """Write the checkpoint atomically."""
-        state = {
-            "parameters": [p.detach() for p in self.trained],
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "seconds": self.seconds,
-        }
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, self.checkpoint)
+        """Write the checkpoint atomically; with several processes the first one writes."""
+        if self.processes.is_main_process:
+            state = {"player": self.player.state(), "step": self.step, "seconds": self.seconds}
+            if self.other:
+                state["other"] = self.other.state()
+            partial = self.checkpoint.with_suffix(".partial")
+            torch.save(state, partial)
+            os.replace(partial, self.checkpoint)
+        self.processes.wait_for_everyone()
 
-    def train(self, losses_of: Callable[[torch.Generator, int], Losses]) -> None:
+    def train(self, losses_of: LossesOf) -> None:
         """Train to the end of the schedule and load the averaged weights into the model.
 
         Args:
-            losses_of: given a shard's generator and the step's number, returns named losses; their sum is minimised.
-                With more than one shard it runs in several threads at once.
+            losses_of: of the model.
 
         Raises:
-            FloatingPointError: when the loss is no longer finite.
+            FloatingPointError: when a loss is no longer finite.
         """
         while self.step < self.schedule.steps:
             start = time.monotonic()
-            losses = self._backward(losses_of)
-            total = self._update(losses)
+            losses = self._move(self.player, losses_of)
+            if self.other and self.opponent:
+                losses |= self._move(self.other, self.opponent.losses_of)
             self.seconds += time.monotonic() - start
             self.step += 1
-            if self.step % self.schedule.log_every == 0:
-                self._log(total, losses)
-            if self.step % self.schedule.checkpoint_every == 0 or self.step == self.schedule.steps:
-                self.save()
-        for parameter, mean in zip(self.trained, self.average, strict=True):
-            parameter.data.copy_(mean)
+            self._report(losses)
+        if self.tracker:
+            self.tracker.close()
+        self.player.swap_average()
 
-    def _backward(self, losses_of: Callable[[torch.Generator, int], Losses]) -> Losses:
-        """Leave the shards' mean gradient in the parameters; return the shards' mean losses."""
-        shards = self.schedule.shards
-
-        def differentiate(shard: int) -> tuple[Losses, tuple[Tensor | None, ...]]:
-            losses = losses_of(generator_for(self.schedule.seed, self.step * shards + shard), self.step)
-            total = torch.stack(list(losses.values())).sum()
-            return losses, torch.autograd.grad(total, self.trained, allow_unused=True)
-
-        done = [differentiate(0)] if shards == 1 else list(self._threads.map(differentiate, range(shards)))
-        for parameter, *parts in zip(self.trained, *(gradients for _, gradients in done), strict=True):
-            known = [part for part in parts if part is not None]
-            parameter.grad = torch.stack(known).sum(dim=0) / shards if known else None
-        return {name: torch.stack([losses[name].detach() for losses, _ in done]).mean() for name in done[0][0]}
-
-    def _update(self, losses: Losses) -> float:
+    def _move(self, player: Player, losses_of: LossesOf) -> Losses:
+        """One optimizer step of one player; returns its mean losses."""
+        losses = self._backward(player, losses_of)
         total = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(total):
             raise FloatingPointError(f"loss is {total.item()} at step {self.step}; lower the learning rate and resume")
-        factor = warm_cosine(self.step, self.schedule.steps, self.schedule.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.learning_rate * factor
-        nn.utils.clip_grad_norm_(self.trained, self.schedule.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        decay = min(self.schedule.ema_decay, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(self.average, [p.detach() for p in self.trained], 1 - decay)
-        return total.item()
+        player.update(self.step, warm_cosine(self.step, self.schedule.steps, self.schedule.warmup))
+        return losses
 
-    def _log(self, total: float, losses: Losses) -> None:
-        left = self.seconds / self.step * (self.schedule.steps - self.step)
-        row: dict[str, Any] = {"step": self.step, "seconds": round(self.seconds, 1), "loss": round(total, 6)}
-        row |= {name: round(value.item(), 6) for name, value in losses.items()}
-        with (self.folder / "log.jsonl").open("a") as log:
-            log.write(json.dumps(row) + "\n")
-        named = "  ".join(f"{name} {value.item():.4f}" for name, value in losses.items())
-        self.report(f"step {self.step}/{self.schedule.steps}  {named}  {left / 60:.1f} min left")
+    def _backward(self, player: Player, losses_of: LossesOf) -> Losses:
+        """Leave the mean gradient over shards and processes in the parameters; return the mean losses."""
+        first = (self.step * self.processes.num_processes + self.processes.process_index) * self.schedule.shards
+
+        def differentiate(shard: int) -> tuple[Losses, tuple[Tensor | None, ...]]:
+            losses = losses_of(generator_for(self.schedule.seed, first + shard), self.step)
+            total = torch.stack(list(losses.values())).sum()
+            gradients = torch.autograd.grad(total, player.trained, allow_unused=True)
+            return {name: loss.detach() for name, loss in losses.items()}, gradients
+
+        done = list(self._map(differentiate, player))
+        player.set_gradients([gradients for _, gradients in done])
+        mean = {name: torch.stack([losses[name] for losses, _ in done]).mean() for name in done[0][0]}
+        return self._shared(player, mean)
+
+    def _map(self, differentiate: Callable[[int], Any], player: Player) -> Sequence[Any]:
+        shards = range(self.schedule.shards)
+        if len(shards) == 1 or player.trained[0].device.type != "cpu":
+            return [differentiate(shard) for shard in shards]
+        return list(self._threads.map(differentiate, shards))
+
+    def _shared(self, player: Player, losses: Losses) -> Losses:
+        """The same over all processes."""
+        if self.processes.num_processes == 1:
+            return losses
+        for parameter in player.trained:
+            if parameter.grad is not None:
+                parameter.grad = reduce(parameter.grad, "mean")
+        shared: Losses = reduce(losses, "mean")
+        return shared
+
+    def _report(self, losses: Losses) -> None:
+        """Log, look and save where the step's number says so."""
+        wanted, last = self.schedule, self.step == self.schedule.steps
+        seen: dict[str, float] = {}
+        if self.watch and self.tracker and (self.step % self.watch.every == 0 or last):
+            self.player.swap_average()
+            try:
+                seen = self.watch.look(self.step)
+            finally:
+                self.player.swap_average()
+        if self.tracker and (self.step % wanted.log_every == 0 or seen):
+            values = {name: value.item() for name, value in losses.items()} | seen
+            self.tracker.add(self.step, {"seconds": round(self.seconds, 1)} | values)
+            left = self.seconds / self.step * (wanted.steps - self.step)
+            named = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
+            self.report(f"step {self.step}/{wanted.steps}  {named}  {left / 60:.1f} min left")
+        if self.step % wanted.checkpoint_every == 0 or last:
+            self.save()

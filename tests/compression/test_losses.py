@@ -7,9 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from vdmini_compress.losses import icd_loss, output_loss
+from vdmini_compress.image_batch import MOVING_WEIGHT, moving_weight
+from vdmini_compress.losses import (
+    hinge_discriminator_loss,
+    hinge_generator_loss,
+    icd_loss,
+    output_loss,
+    pseudo_huber,
+    r1_penalty,
+)
 from vdmini_compress.taps import tapped
-from vdmini_compress.teachers.image_to_video import MOVING_WEIGHT, denoised, moving_weight
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -50,10 +57,32 @@ def test_scaling_a_stage_does_not_let_it_outweigh_the_others() -> None:
     assert torch.allclose(icd_loss(student, teacher), icd_loss(*scaled))
 
 
-def test_denoising_follows_edm_preconditioning() -> None:
-    output, noisy, sigma = draw(2, 3), draw(2, 3) * 700, 700.0
-    c_skip, c_out = 1 / (sigma**2 + 1), -sigma / (sigma**2 + 1) ** 0.5
-    assert torch.allclose(denoised(output, noisy, sigma), c_skip * noisy + c_out * output)
+def test_pseudo_huber_is_a_weighted_mean_that_is_squared_near_zero_and_absolute_far_off() -> None:
+    made, right, weight = draw(2, 3), draw(2, 3), draw(2, 3).abs()
+    c, total = 0.1, 0.0
+    for i in range(2):
+        for j in range(3):
+            total += float(weight[i, j]) * ((float(made[i, j] - right[i, j]) ** 2 + c**2) ** 0.5 - c)
+    assert float(pseudo_huber(made, right, weight, c=c)) == pytest.approx(total / float(weight.sum()), rel=1e-5)
+    one = torch.ones(1)
+    assert float(pseudo_huber(one * 100, one * 0, one)) == pytest.approx(100 - 0.001, rel=1e-5)
+
+
+def test_the_hinge_losses_equal_their_formulas_and_heads_count_alike() -> None:
+    real, fake = [draw(4, 9), draw(4, 2)], [draw(4, 9), draw(4, 2)]
+    expected = 0.0
+    for r, f in zip(real, fake, strict=True):
+        terms = [max(0.0, 1 - float(x)) for x in r.flatten()], [max(0.0, 1 + float(x)) for x in f.flatten()]
+        expected += (sum(terms[0]) + sum(terms[1])) / r.numel() / 2
+    assert float(hinge_discriminator_loss(real, fake)) == pytest.approx(expected, rel=1e-5)
+    assert float(hinge_generator_loss(fake)) == pytest.approx(-float(fake[0].mean() + fake[1].mean()) / 2, rel=1e-5)
+
+
+def test_r1_is_half_the_mean_squared_gradient_of_the_real_logits() -> None:
+    features = [draw(3, 5).requires_grad_()]
+    slope = draw(5)
+    penalty = r1_penalty([(features[0] * slope).sum(dim=1, keepdim=True)], features)
+    assert float(penalty) == pytest.approx(0.5 * float(slope.square().sum()), rel=1e-5)
 
 
 def test_weights_have_mean_one_in_each_clip_and_follow_change() -> None:

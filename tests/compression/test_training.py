@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vdmini_compress.training import Run, Schedule, generator_for, warm_cosine
+from vdmini_compress.player import Player
+from vdmini_compress.training import Opponent, Run, Schedule, Watch, generator_for, warm_cosine
 
 SCHEDULE = Schedule(steps=12, learning_rate=0.01, warmup=3, checkpoint_every=4, log_every=5, seed=7)
 
@@ -59,7 +60,7 @@ def test_shards_average_the_gradients_of_batches_drawn_apart(tmp_path: Path) -> 
         seen.append(generator.initial_seed())
         return losses(net)(generator, step)
 
-    mean = run._backward(drawn)["fit"]
+    mean = run._backward(run.player, drawn)["fit"]
     apart = [losses(net)(generator_for(SCHEDULE.seed, shard), 0)["fit"] for shard in range(3)]
     expected = torch.autograd.grad(torch.stack(apart).mean(), list(net.parameters()))
     assert len(set(seen)) == 3
@@ -85,6 +86,49 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_so(tmp_path: Path) -> 
     run = Run(tmp_path, net, SCHEDULE, report=lambda _: None)
     with pytest.raises(FloatingPointError, match="loss is nan at step 0"):
         run.train(lambda *_: {"bad": next(net.parameters()).sum() * math.nan})
+
+
+def test_an_opponent_moves_after_the_model_and_its_weights_are_saved_too(tmp_path: Path) -> None:
+    def game(folder: Path, kill_at: int | None = None) -> list[Tensor]:
+        net, rival = model(), nn.Linear(1, 1)
+        nn.init.ones_(rival.weight)
+
+        def against(generator: torch.Generator, step: int) -> dict[str, Tensor]:
+            return {"rival": (rival(net(torch.randn(8, 4, generator=generator)).detach()) - 1).square().mean()}
+
+        opponent = Opponent(rival, 0.02, against)
+        run = Run(folder, net, SCHEDULE, report=lambda _: None, opponent=opponent)
+        run.train(losses(net, kill_at))
+        assert rival.weight.item() != 1
+        return [*net.parameters(), *rival.parameters()]
+
+    straight = game(tmp_path / "straight")
+    with pytest.raises(Killed):
+        game(tmp_path / "killed", 6)
+    for expected, value in zip(straight, game(tmp_path / "killed"), strict=True):
+        assert torch.equal(expected, value)
+
+
+def test_a_watch_sees_the_averaged_weights_and_changes_nothing(tmp_path: Path) -> None:
+    straight = trained(tmp_path / "straight")
+    net, seen = model(), []
+
+    def look(step: int) -> dict[str, float]:
+        seen.append((step, next(net.parameters()).detach().clone()))
+        return {"looked": float(step)}
+
+    run = Run(tmp_path / "watched", net, SCHEDULE, report=lambda _: None, watch=Watch(6, look))
+    run.train(losses(net))
+    assert [step for step, _ in seen] == [6, 12]
+    assert torch.equal(seen[-1][1], next(straight.parameters()))
+    for expected, value in zip(straight.parameters(), net.parameters(), strict=True):
+        assert torch.equal(expected, value)
+    assert '"looked": 6.0' in (tmp_path / "watched" / "log.jsonl").read_text()
+
+
+def test_an_unknown_or_missing_optimizer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="optimizer 'sgd' is unknown; give one of adamw, adamw-8bit"):
+        Player(model(), learning_rate=0.1, optimizer="sgd")
 
 
 def test_the_learning_rate_warms_up_and_falls() -> None:

@@ -7,7 +7,6 @@ Legend: B clips, F frames, C latent channels, H height, W width of the latents.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from vdmini.text_to_video import VDMiniTextToVideoPipeline
-from vdmini.unet3d_fps import UNet3DFpsConditionModel, guidance_scale_embedding, timestep_condition
+from vdmini.unet3d_fps import UNet3DFpsConditionModel
 from vdmini.weights import save_pipeline
 from vdmini_compress.precision import mixed_precision
 from vdmini_compress.taps import tapped
@@ -26,6 +25,7 @@ from vdmini_compress.teachers.autoencoder import latent_modes, losses_of, pixel_
 from vdmini_compress.teachers.mosaic import silence_residuals, start_as_mosaic
 from vdmini_compress.teachers.reading import READOUT_STAGES, PathReadout, learn_to_read
 from vdmini_compress.teachers.words import MAX_LENGTH, build_tokenizer
+from vdmini_compress.text_batch import NoiseSchedule, TextBatch
 from vdmini_compress.training import Losses, Schedule
 from vdmini_compress.world import captions, clips
 
@@ -211,11 +211,15 @@ class SmallTextToVideo:
     batch_size = 8
     vae_schedule = Schedule(steps=2600, learning_rate=8e-4, warmup=50, ema_decay=0.99, checkpoint_every=200)
     decoder_schedule: Schedule | None = None
+    eye_schedule: Schedule | None = None
     denoiser_schedule = Schedule(steps=2000, learning_rate=1.5e-3, checkpoint_every=100)
 
     def __init__(self) -> None:
         self.tokenizer = build_tokenizer()
         self.scheduler = build_scheduler()
+
+    def prepare(self, folder: Path, start: Path | None, report: Callable[[str], None]) -> None:
+        """Nothing: the text encoder is built with the denoiser and trained along."""
 
     def build_vae(self) -> AutoencoderKL:
         """See `build_vae`."""
@@ -258,11 +262,12 @@ class SmallTextToVideo:
     ) -> Callable[[torch.Generator, int], Losses]:
         """The weighted squared error of the clean latents at the noise levels of 4 and 16 steps, and the path's."""
         few, many = timesteps_of(self.scheduler, 4), timesteps_of(self.scheduler, 16)
-        stages = {stage: stage for stage in READOUT_STAGES}
+        stages, schedule = {stage: stage for stage in READOUT_STAGES}, NoiseSchedule.of(self.scheduler)
 
         def losses(generator: torch.Generator, step: int) -> Losses:
             index = torch.randint(len(cache["fps_N"]), (self.batch_size,), generator=generator)
-            batch = TextBatch.draw(self.scheduler, cache, index, few if step % 2 else many, generator).to(device)
+            timestep = draw_timesteps(few if step % 2 else many, self.batch_size, generator)
+            batch = TextBatch.draw(schedule, cache, index, timestep, GUIDANCE_DIM, generator).to(device)
             with mixed_precision(device), tapped(denoiser.unet, stages) as features:
                 text = denoiser.text_encoder(batch.tokens_BL).last_hidden_state
                 made = batch.run(denoiser.unet, text)
@@ -299,53 +304,8 @@ def timesteps_of(scheduler: LCMScheduler, steps: int) -> Tensor:
     return timesteps
 
 
-@dataclass(frozen=True)
-class TextBatch:
-    """One training batch: noisy latents, conditions and the right answer."""
-
-    target_BFCHW: Tensor
-    weight_BFHW: Tensor
-    noisy_BFCHW: Tensor
-    timestep_B: Tensor
-    condition: Tensor
-    tokens_BL: Tensor
-    features_BLD: Tensor | None = None
-
-    @staticmethod
-    def draw(
-        scheduler: LCMScheduler, cache: dict[str, Tensor], index: Tensor, timesteps: Tensor, generator: torch.Generator
-    ) -> "TextBatch":
-        """Noise the clips `index` of the cache to random ones of `timesteps`; w is drawn from 5..15."""
-        count = len(index)
-        target = cache["latents_NFCHW"][index].float()
-        noise = torch.randn(target.shape, generator=generator)
-        picked = timesteps[torch.randint(len(timesteps), (count,), generator=generator)]
-        from_noise = torch.rand(count, generator=generator) < FROM_NOISE_SHARE
-        timestep = torch.where(from_noise, timesteps.max(), picked)
-        guidance = guidance_scale_embedding(5 + 10 * torch.rand(count, generator=generator), GUIDANCE_DIM)
-        return TextBatch(
-            target,
-            cache["weight_NFHW"][index].float(),
-            scheduler.add_noise(target, noise, timestep),
-            timestep,
-            timestep_condition(guidance, cache["fps_N"][index]),
-            cache["tokens_NL"][index],
-            cache["features_NLD"][index] if "features_NLD" in cache else None,
-        )
-
-    def to(self, device: torch.device) -> "TextBatch":
-        """The same batch on a device."""
-        values: Any = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved: Any = {name: value if value is None else value.to(device) for name, value in values.items()}
-        return TextBatch(**moved)
-
-    def run(self, unet: Any, text: Tensor | None = None) -> Tensor:
-        """The U-Net's prediction [B, F, C, H, W], on the given text features or else the cached ones."""
-        text = self.features_BLD if text is None else text
-        noisy = self.noisy_BFCHW.transpose(1, 2)
-        made: Tensor = unet(noisy, self.timestep_B, text, timestep_cond=self.condition).sample.transpose(1, 2)
-        return made
-
-    def denoised(self, model_output: Tensor) -> Tensor:
-        """The clean latents that an output means: itself, since the scheduler's `prediction_type` is "sample"."""
-        return model_output.float()
+def draw_timesteps(timesteps_N: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Timesteps [count], int64: `FROM_NOISE_SHARE` of them the highest, the others any of `timesteps_N`."""
+    picked = timesteps_N[torch.randint(len(timesteps_N), (count,), generator=generator)]
+    from_noise = torch.rand(count, generator=generator) < FROM_NOISE_SHARE
+    return torch.where(from_noise, timesteps_N.max(), picked)
