@@ -8,10 +8,11 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from vdmini.engine import Engine
 from vdmini.manifest import Record, TeacherId
@@ -111,6 +112,22 @@ def analyze(
         blocks=tuple(rows),
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def read_report(path: Path, engine: Engine) -> ImportanceReport:
+    """The report that `vdmini-compress analyze` wrote of a teacher.
+
+    Raises:
+        ValueError: when the file is none, or of another teacher.
+    """
+    try:
+        report = ImportanceReport.model_validate_json(path.read_text())
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        raise ValueError(f"{path} is no importance.json of `vdmini-compress analyze`: {error}") from error
+    of, given = report.teacher, engine.manifest.teacher
+    if of.sha256 != given.sha256:
+        raise ValueError(f"{path} was measured on {of.id} ({of.sha256[:8]}), not on {given.id} ({given.sha256[:8]})")
+    return report
 
 
 def _row(block: Block, content: float, motion: float, pairs: list[tuple[float, float]]) -> BlockImportance:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vdmini_compress.importance import BlockImportance, ImportanceReport
+from vdmini_compress.reporting.curves import svg_of
 
 MARKERS = {"pair": "o", "temporal": "^", "middle": "s", "stage": "D"}
 KINDS = {
@@ -22,10 +23,25 @@ Measure = Callable[[BlockImportance], float]
 def draw(report: ImportanceReport, path: Path) -> None:
     """Write a PNG with two panels, content and motion: quality lost against milliseconds saved, colour by depth."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure = _figure(report)
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=110)
+
+
+def as_svg(report: ImportanceReport) -> str:
+    """The same picture as an `<svg>` element."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    figure = _figure(report)
+    FigureCanvasSVG(figure)
+    return svg_of(figure)
+
+
+def _figure(report: ImportanceReport) -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 6.2), layout="constrained")
-    FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2)
     measures: tuple[tuple[str, str, Measure], ...] = (
         ("Content: does each frame still look right?", "appearance error added", lambda block: block.content_lost),
@@ -40,7 +56,7 @@ def draw(report: ImportanceReport, path: Path) -> None:
     figure.suptitle(
         f"{report.teacher.id}: what is lost when one block is switched off ({report.clips} held-out clips, no healing)"
     )
-    figure.savefig(path, dpi=110)
+    return figure
 
 
 def depth_of(block: BlockImportance, innermost: int) -> int:
