@@ -111,7 +111,7 @@ def test_latents_of_one_call_equal_those_of_several() -> None:
 def shorten(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a teacher train for two steps on eight clips."""
     kind = type(card.teacher_named(name))
-    for part in ("vae_schedule", "decoder_schedule", "denoiser_schedule"):
+    for part in ("vae_schedule", "eye_schedule", "decoder_schedule", "denoiser_schedule"):
         schedule = getattr(kind, part)
         if schedule is not None:
             monkeypatch.setattr(kind, part, replace(schedule, steps=2, log_every=1))
@@ -121,7 +121,7 @@ def shorten(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(t2v, "training_scenes", lambda: captions.all_scenes()[:8])
 
 
-@pytest.mark.parametrize("name", ["small-i2v", "small-t2v"])
+@pytest.mark.parametrize("name", ["small-i2v", "small-svd", "small-t2v"])
 def test_a_teacher_is_trained_scored_and_saved_by_one_command(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +170,6 @@ def distance(one: Path, other: Path) -> float:
 
 
 def test_a_teacher_starts_only_from_one_of_its_own_name(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="start from a teacher of the name small-t2v"):
+    with pytest.raises(ArtifactError, match="start from a small teacher of its family, as small-t2v"):
         card.make_teacher("small-t2v", tmp_path / "x", device="cpu", clips=4, say=print, start=Start(IMAGE_TEACHER))
     assert not list(tmp_path.iterdir())

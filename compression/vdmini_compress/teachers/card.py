@@ -9,6 +9,7 @@ from vdmini.engine import Engine, load_engine, pick_device
 from vdmini.manifest import Cost, Defaults, Limits, Manifest, TeacherId
 from vdmini_compress.evaluate import Scores, evaluate
 from vdmini_compress.teachers.image_to_video import SmallImageToVideo
+from vdmini_compress.teachers.multi_step import SAMPLING_STEPS, SmallMultiStep
 from vdmini_compress.teachers.text_to_video import SmallTextToVideo
 from vdmini_compress.teachers.train import Start, Teacher, train_teacher, training_record
 from vdmini_compress.teachers.words import MAX_LENGTH
@@ -21,20 +22,23 @@ LICENCE = "Apache-2.0"
 COMMON = {"sizes": ((SIZE, SIZE),), "min_num_frames": NUM_FRAMES, "max_num_frames": NUM_FRAMES}
 LIMITS = {
     "small-i2v": Limits(**COMMON, min_fps=5, max_fps=30, num_inference_steps=(1,)),
+    "small-svd": Limits(**COMMON, min_fps=5, max_fps=30, num_inference_steps=(1, 5, 25)),
     "small-t2v": Limits(**COMMON, min_fps=8, max_fps=16, num_inference_steps=(4, 8, 16), max_prompt_tokens=MAX_LENGTH),
 }
 SHAPE = {"width": SIZE, "height": SIZE, "num_frames": NUM_FRAMES}
 DEFAULTS = {
     "small-i2v": Defaults(**SHAPE, fps=7, num_inference_steps=1, guidance_scale=1.0),
+    "small-svd": Defaults(**SHAPE, fps=7, num_inference_steps=SAMPLING_STEPS, guidance_scale=1.0),
     "small-t2v": Defaults(**SHAPE, fps=8, num_inference_steps=4, guidance_scale=7.5),
 }
-FAMILIES = {"small-i2v": ("svd", "i2v"), "small-t2v": ("videocrafter2", "t2v")}
+FAMILIES = {"small-i2v": ("svd", "i2v"), "small-svd": ("svd", "i2v"), "small-t2v": ("videocrafter2", "t2v")}
 
 
 def teacher_named(name: str) -> Teacher:
     """How a small teacher is made, by its name."""
-    teachers: dict[str, Callable[[], Teacher]] = {"small-i2v": SmallImageToVideo, "small-t2v": SmallTextToVideo}
-    return teachers[name]()
+    teachers: tuple[Callable[[], Teacher], ...] = (SmallImageToVideo, SmallMultiStep, SmallTextToVideo)
+    made: Teacher = dict(zip(FAMILIES, teachers, strict=True))[name]()
+    return made
 
 
 def make_teacher(
@@ -43,12 +47,12 @@ def make_teacher(
     """Train a teacher, score it on held-out clips and save it with its card.
 
     Args:
-        name: "small-i2v" or "small-t2v".
+        name: one of `FAMILIES`.
         output: where the artifact goes; training keeps its checkpoints beside it and continues from them.
         device: where to train; the first GPU, else the CPU, by default.
         clips: held-out clips to score it on.
         say: receives progress, one line at a time.
-        start: a teacher of the same name to build on.
+        start: a small teacher of the same family to build on.
 
     Returns:
         Its manifest.
@@ -90,8 +94,10 @@ def _claim(work: Path, start: str) -> None:
 def _predecessor(name: str, start: Start) -> dict[str, Any]:
     """What is kept of the teacher that this one starts from, and how it was trained."""
     manifest = verify(start.folder)
-    if (manifest.teacher.id, manifest.variant) != (name, "teacher"):
-        raise ArtifactError(f"{start.folder} holds {manifest.name}; start from a teacher of the name {name}")
+    if (manifest.family, manifest.variant) != (FAMILIES[name][0], "teacher"):
+        raise ArtifactError(
+            f"{start.folder} holds {manifest.name}; start from a small teacher of its family, as {name}"
+        )
     kept = "weights" if start.keep_denoiser else "VAE"
     return {"sha256": manifest.teacher.sha256, "kept": kept, "training": manifest.training}
 
@@ -114,7 +120,7 @@ def _manifest(name: str, folder: Path, training: dict[str, Any]) -> Manifest:
 
 
 def _cost(engine: Engine, folder: Path) -> Cost:
-    from vdmini_compress.job import cost_of
+    from vdmini_compress.pruning import cost_of
 
     return cost_of(engine, folder)
 
@@ -126,6 +132,8 @@ go moves at 4 pixels per frame times `motion_bucket_id` / 255 over a procedural 
 sprite, the camera pushes in by 4 % per frame times `motion_bucket_id` / 255. Photographs are crops of public-domain
 pictures that scikit-image ships; `chelsea` and `rocket` are held out. `fps` and the noise's seed say nothing here, and
 the CLIP image encoder stays as it was drawn: the condition that counts is the image latent, as SVD concatenates it.""",
+    "small-svd": """It is small-i2v's model as a diffusion model: it continues one picture in 25 Euler steps, for the same world.
+`vdmini-compress single-forward` starts from it, and discriminators see through its encoder.""",
     "small-t2v": """It reads a caption such as "a red circle moving up left slowly on a brown background" and films it in 8
 frames of 64x64 pixels, in 4 steps. 6 colours, 4 shapes, 8 directions, 2 speeds (12 and 32 pixels per second) and 4
 backgrounds make 1,536 captions; a tenth, chosen by hash, is held out. The sprite passes the middle of the picture

@@ -6,9 +6,7 @@ clean latents from noise of sigma 700, where SF-V samples (arXiv 2406.04324).
 Legend: B clips, F frames, C latent channels, H height, W width of the latents.
 """
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +22,16 @@ from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from vdmini.weights import save_pipeline
+from vdmini_compress.image_batch import NOISE_AUG_STRENGTH, SIGMA_MAX, ImageBatch
 from vdmini_compress.precision import mixed_precision
 from vdmini_compress.teachers.autoencoder import decode, latent_modes, pixel_losses, pixel_weight, weighted_square
 from vdmini_compress.teachers.mosaic import silence_residuals, start_as_mosaic
-from vdmini_compress.training import Losses, Schedule, generator_for
+from vdmini_compress.teachers.seeing import Eye
+from vdmini_compress.training import Losses, Run, Schedule, generator_for
 from vdmini_compress.world import clips
 
 LATENT_CHANNELS = 16
 IMAGE_EMBED_DIM = 32
-SIGMA_MAX = 700.0
-NOISE_AUG_STRENGTH = 0.02
-MOVING_WEIGHT = 3.0
-"""How much more an error counts where something moves (the sprite is a tenth of the picture)."""
-
 IMAGINED_SHARE = 0.6
 """Share of the decoder's clips that are decoded from the denoiser's latents."""
 
@@ -75,15 +70,15 @@ def build_unet() -> UNetSpatioTemporalConditionModel:
 
 
 def build_image_encoder() -> CLIPVisionModelWithProjection:
-    """A CLIP vision model of one layer. It stays as it is drawn: the condition that counts is the image latent."""
+    """A CLIP vision model of two layers; it learns what to say in `vdmini_compress.teachers.seeing`."""
     config = CLIPVisionConfig(
         image_size=224,
         patch_size=16,
-        hidden_size=IMAGE_EMBED_DIM,
-        intermediate_size=2 * IMAGE_EMBED_DIM,
+        hidden_size=48,
+        intermediate_size=96,
         projection_dim=IMAGE_EMBED_DIM,
-        num_hidden_layers=1,
-        num_attention_heads=2,
+        num_hidden_layers=2,
+        num_attention_heads=4,
     )
     return CLIPVisionModelWithProjection(config).eval()
 
@@ -152,28 +147,15 @@ def encode_clips(
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def moving_weight(latents_BFCHW: Tensor) -> Tensor:
-    """Weights [B, F, H, W], mean 1 in each clip: up to `MOVING_WEIGHT` times as much where a frame left the first.
-
-    A camera changes everything and a sprite little, so without the mean of 1 the camera's clips would decide alone.
-    """
-    change = (latents_BFCHW - latents_BFCHW[:, :1]).abs().mean(dim=2)
-    weight = 1 + (MOVING_WEIGHT - 1) * (change / 0.6).clamp(max=1)
-    return weight / weight.mean(dim=(1, 2, 3), keepdim=True)
-
-
-def denoised(model_output: Tensor, noisy: Tensor, sigma: float) -> Tensor:
-    """EDM's estimate of the clean latents under SVD's v-prediction: c_skip x + c_out F (arXiv 2206.00364, eq. 7)."""
-    clean: Tensor = noisy / (sigma**2 + 1) - model_output * (sigma / (sigma**2 + 1) ** 0.5)
-    return clean
-
-
 class SmallImageToVideo:
     """How the small image-to-video teacher is made."""
 
     name = "small-i2v"
     batch_size = 8
     clips_cached = 6144
+    eye_schedule: Schedule | None = Schedule(
+        steps=1000, learning_rate=3e-3, warmup=50, ema_decay=0.98, shards=2, checkpoint_every=200
+    )
     vae_schedule = Schedule(steps=2000, learning_rate=6e-4, warmup=50, ema_decay=0.99, checkpoint_every=200)
     decoder_schedule: Schedule | None = Schedule(
         steps=500, learning_rate=3e-4, warmup=30, ema_decay=0.98, shards=2, checkpoint_every=50
@@ -183,6 +165,18 @@ class SmallImageToVideo:
     def __init__(self) -> None:
         torch.manual_seed(0)
         self.image_encoder = build_image_encoder()
+
+    def prepare(self, folder: Path, start: Path | None, report: Callable[[str], None]) -> None:
+        """The image encoder: taught to see, or an earlier teacher's."""
+        if start is None and self.eye_schedule:
+            eye = Eye(self.image_encoder, IMAGE_EMBED_DIM, embed)
+            run = Run(folder / "eye", eye, self.eye_schedule, report=lambda line: report(f"eye: {line}"))
+            run.train(eye.losses)
+        elif start is not None:
+            self.image_encoder = CLIPVisionModelWithProjection.from_pretrained(
+                start / "image_encoder", torch_dtype=torch.float32
+            )
+        self.image_encoder.eval().requires_grad_(False)
 
     def build_vae(self) -> AutoencoderKLTemporalDecoder:
         """See `build_vae`."""
@@ -253,49 +247,3 @@ class SmallImageToVideo:
             vae, self.image_encoder, denoiser, build_scheduler(), CLIPImageProcessor()
         )
         save_pipeline(pipeline, folder)
-
-
-@dataclass(frozen=True)
-class ImageBatch:
-    """One training batch at sigma 700: noisy latents, conditions and the right answer."""
-
-    target_BFCHW: Tensor
-    noisy_BFCHW: Tensor
-    image_latents_BCHW: Tensor
-    image_embeds_BD: Tensor
-    added_time_ids: Tensor
-
-    @property
-    def weight_BFHW(self) -> Tensor:
-        """See `moving_weight`."""
-        return moving_weight(self.target_BFCHW)
-
-    @staticmethod
-    def draw(cache: dict[str, Tensor], index: Tensor, generator: torch.Generator) -> "ImageBatch":
-        """Noise the clips `index` of the cache. fps says nothing in this world and is drawn from 5..30."""
-        target = cache["latents_NFCHW"][index].float()
-        fps = torch.randint(5, 31, (len(index),), generator=generator).float()
-        bucket = cache["motion_bucket_id_N"][index].float()
-        return ImageBatch(
-            target,
-            target + SIGMA_MAX * torch.randn(target.shape, generator=generator),
-            cache["image_latents_NCHW"][index].float(),
-            cache["image_embeds_ND"][index].float(),
-            torch.stack([fps - 1, bucket, torch.full_like(fps, NOISE_AUG_STRENGTH)], dim=1),
-        )
-
-    def to(self, device: torch.device) -> "ImageBatch":
-        """The same batch on a device."""
-        return ImageBatch(*(getattr(self, f.name).to(device) for f in fields(self)))
-
-    def run(self, unet: Any) -> Tensor:
-        """The U-Net's output F [B, F, C, H, W]."""
-        image = self.image_latents_BCHW[:, None].expand_as(self.target_BFCHW)
-        sample = torch.cat([self.noisy_BFCHW / (SIGMA_MAX**2 + 1) ** 0.5, image], dim=2)
-        timestep = torch.full((len(image),), 0.25 * math.log(SIGMA_MAX), device=image.device)
-        made: Tensor = unet(sample, timestep, self.image_embeds_BD[:, None], added_time_ids=self.added_time_ids).sample
-        return made
-
-    def denoised(self, model_output: Tensor) -> Tensor:
-        """The clean latents that an output F means."""
-        return denoised(model_output.float(), self.noisy_BFCHW, SIGMA_MAX)

@@ -23,8 +23,13 @@ class Teacher(Protocol):
 
     name: str
     vae_schedule: Schedule
+    eye_schedule: Schedule | None
     decoder_schedule: Schedule | None
     denoiser_schedule: Schedule
+
+    def prepare(self, folder: Path, start: Path | None, report: Report) -> None:
+        """Make or load what clips are encoded with besides the VAE."""
+        ...
 
     def build_vae(self) -> Any:
         """A fresh VAE."""
@@ -137,6 +142,7 @@ def train_teacher(
         The VAE and the trained denoiser.
     """
     vae = train_vae(teacher, folder, device, report) if start is None else saved_vae(teacher, start.folder, device)
+    teacher.prepare(folder, start.folder if start else None, report)
     cache = latent_cache(teacher, vae, folder, report)
     cache["channel_weight_C"] = autoencoder.decoder_sensitivity(vae, cache["latents_NFCHW"]).cpu()
     torch.manual_seed(teacher.denoiser_schedule.seed)
@@ -170,6 +176,7 @@ def training_record(teacher: Teacher, folder: Path) -> dict[str, Any]:
     """What it took: schedules and seconds of each part that was trained."""
     schedules = {
         "vae": teacher.vae_schedule,
+        "eye": teacher.eye_schedule,
         "denoiser": teacher.denoiser_schedule,
         "decoder": teacher.decoder_schedule,
     }
