@@ -14,26 +14,33 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from vdmini.artifact import ArtifactError, refuse_foreign, replacing, weight_bytes, weights_sha256, write_manifest
-from vdmini.cost import unet_cost
+from vdmini.artifact import ArtifactError, refuse_foreign, replacing, write_manifest
 from vdmini.engine import Engine, load_engine
-from vdmini.manifest import Cost, Latency, Manifest, TeacherId
-from vdmini.plan import PruningPlan, check
+from vdmini.manifest import Latency, Manifest
+from vdmini.plan import PruningPlan
 from vdmini.student import build_student
 from vdmini.weights import save_pipeline
-from vdmini_compress import latency, report
-from vdmini_compress.data import WORLDS, Cache
+from vdmini_compress import latency, preflight
+from vdmini_compress.data import WORLDS, Cache, World
 from vdmini_compress.distill import Distillation, heal
 from vdmini_compress.evaluate import Scores, evaluate, held_out_scenes, to_picture
+from vdmini_compress.importance import ImportanceReport, read_report
+from vdmini_compress.pruning import cost_of, resolve_plan, student_engine, teacher_id
 from vdmini_compress.recipe import Recipe
+from vdmini_compress.reporting import curves, page
+from vdmini_compress.samples import Samples
+from vdmini_compress.teachers.autoencoder import decoder_sensitivity
+from vdmini_compress.training import Watch, processes
+from vdmini_compress.videos.world import video_world
 from vdmini_compress.world import clips
 from vdmini_compress.world.pictures import HELD_OUT_PHOTOS
 
 Report = Callable[[str], None]
 
-SPARE_BYTES = 64 * 2**20
-"""Room on the disk beyond what is counted: logs, the file system's own needs."""
+WATCHED = 3
+"""Inputs that are sampled while a student is healed."""
 
 
 class Job:
@@ -46,27 +53,33 @@ class Job:
     """
 
     def __init__(self, recipe: Recipe, output: Path, say: Report) -> None:
-        self.recipe, self.output, self.say = recipe, output, say
+        self.recipe, self.output, self.processes = recipe, output, processes()
+        self.say = say if self.processes.is_main_process else lambda _: None
         self.work = output.with_name(output.name + ".work")
 
-    def run(self) -> Manifest:
+    def run(self) -> Manifest | None:
         """Do all stages and save the artifact.
 
+        Under `accelerate launch` all processes heal the student, and the first alone does what comes after.
+
         Returns:
-            The artifact's manifest.
+            The artifact's manifest; None in all processes but the first.
 
         Raises:
             ArtifactError: when the teacher is damaged or the output folder holds something else.
             vdmini.plan.PlanError: when the plan doesn't fit the teacher.
-            OSError: when the disk is too full, before anything is written.
+            vdmini_compress.preflight.PreflightError: when disk or memory is too small, before anything is written.
         """
         refuse_foreign(self.output)
-        teacher = load_engine(self.recipe.teacher, dtype="float32")
-        if teacher.manifest.variant != "teacher":
-            raise ArtifactError(f"{self.recipe.teacher} is a student already; give its teacher")
-        plan = plan_for(self.recipe, teacher)
-        self._prepare()
+        device = str(self.processes.device) if self.processes.num_processes > 1 else None
+        teacher = load_engine(self.recipe.teacher, device=device, dtype="float32")
+        self._check(teacher)
+        plan = resolve_plan(self.recipe.plan, teacher, self._importance(teacher))
+        with self.processes.main_process_first():
+            self._prepare(teacher, plan)
         student, seconds = self._student(teacher, plan)
+        if not self.processes.is_main_process:
+            return None
         engine = self._student_engine(teacher, student, plan)
         scores = self._scores(teacher, engine)
         timing = self._latency(teacher, engine)
@@ -74,13 +87,15 @@ class Job:
         shutil.rmtree(self.work)
         return manifest
 
-    def _prepare(self) -> None:
-        """Check the disk and open the work folder; one that another recipe left is emptied."""
-        need = 6 * weight_bytes(self.recipe.teacher) + self.recipe.data.clips * 40_000 + SPARE_BYTES
-        self.output.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self.output.parent).free
-        if free < need:
-            raise OSError(f"{self.output.parent} has {free >> 20} MiB free and the job needs {need >> 20}; free some")
+    def _check(self, teacher: Engine) -> None:
+        if teacher.manifest.variant != "teacher":
+            raise ArtifactError(f"{self.recipe.teacher} is a student already; give its teacher")
+
+    def _prepare(self, teacher: Engine, plan: PruningPlan) -> None:
+        """Check disk and memory and open the work folder; one that another recipe left is emptied."""
+        wanted = preflight.needs(self.recipe, teacher, plan)
+        preflight.check(wanted, self.output.parent, teacher.torch_device)
+        self.say(f"this job {wanted}")
         key = hashlib.sha256(self.recipe.model_dump_json().encode()).hexdigest()
         mark = self.work / "recipe.sha256"
         if mark.exists() and mark.read_text() == key:
@@ -90,17 +105,32 @@ class Job:
         self.work.mkdir()
         mark.write_text(key)
 
+    def _world(self, teacher: Engine) -> World:
+        videos, task = self.recipe.data.videos, teacher.manifest.task
+        return video_world(task, videos, teacher.manifest.defaults, self.work / "clips") if videos else WORLDS[task]
+
     def _cache(self, teacher: Engine) -> Cache:
-        path = self.work / "latents.safetensors"
+        with self.processes.main_process_first():
+            return self._encoded(teacher)
+
+    def _encoded(self, teacher: Engine) -> Cache:
+        path, wanted = self.work / "latents.safetensors", self.recipe.data
+        if wanted.source == "videos":  # these are shards of their own, resumed one by one
+            return self._world(teacher).encode(teacher.pipeline, wanted.clips, self.recipe.seed, self.say)
         if not path.exists():
-            world = WORLDS[teacher.manifest.task]
             with torch.no_grad():
-                cache = world.encode(teacher.pipeline, self.recipe.data.clips, self.recipe.seed, self.say)
+                cache = self._world(teacher).encode(teacher.pipeline, wanted.clips, self.recipe.seed, self.say)
             partial = path.with_suffix(".partial")
             save_file({name: value.contiguous() for name, value in cache.items()}, partial)
             os.replace(partial, path)
         encoded: Cache = load_file(path)
         return encoded
+
+    def _sensitivity(self, teacher: Engine, cache: Cache) -> Tensor:
+        vae = teacher.pipeline.vae
+        with self.processes.main_process_first():
+            found = self._kept("sensitivity.json", lambda: decoder_sensitivity(vae, cache["latents_NFCHW"]).tolist())
+        return torch.tensor(found)
 
     def _student(self, teacher: Engine, plan: PruningPlan) -> tuple[Any, float]:
         """The healed student and the seconds its training took."""
@@ -109,30 +139,50 @@ class Job:
         self.say(f"pruned {len(plan.removed)} blocks: {', '.join(plan.removed)}")
         if self.recipe.distill.steps == 0:
             return student.eval(), 0.0
+        cache = self._cache(teacher)
         distillation = Distillation(
             teacher.family,
             teacher.pipeline,
             student,
-            WORLDS[teacher.manifest.task],
-            self._cache(teacher),
+            self._world(teacher),
+            cache,
+            self._sensitivity(teacher, cache),
             self.recipe.distill,
+            encoder=self._encoder(teacher),
         )
         seconds = heal(
             distillation,
             self.work / "distill",
             seed=self.recipe.seed,
             report=lambda line: self.say(f"distill: {line}"),
+            watch=self._watch(teacher, self._student_engine(teacher, student, plan)),
         )
         return student, seconds
 
+    def _encoder(self, teacher: Engine) -> Any:
+        """The U-Net that the discriminator sees through, or None for the teacher's."""
+        folder = self.recipe.distill.encoder
+        if folder is None or not self.recipe.distill.lambda_mca:
+            return None
+        unet = load_engine(folder, dtype="float32").pipeline.unet
+        for key in ("in_channels", "cross_attention_dim"):
+            if unet.config[key] != teacher.pipeline.unet.config[key]:
+                raise ArtifactError(
+                    f"distill.encoder {folder} has {key} {unet.config[key]} and the teacher "
+                    f"{teacher.pipeline.unet.config[key]}; give the model that the teacher was made from"
+                )
+        return unet
+
+    def _watch(self, teacher: Engine, student: Engine) -> Watch | None:
+        every, steps = self.recipe.distill.watch_every, self.recipe.distill.steps
+        if not every:
+            return None
+        inputs = sample_inputs(student, WATCHED)
+        samples = Samples(teacher, student, inputs, self.work / "samples", guard_after=max(every, steps // 4))
+        return Watch(every, samples.look)
+
     def _student_engine(self, teacher: Engine, student: Any, plan: PruningPlan) -> Engine:
-        """The student in the teacher's place; encoders and VAE are shared."""
-        pipeline = type(teacher.pipeline)(**{**teacher.pipeline.components, "unet": student})
-        pipeline.set_progress_bar_config(disable=True)
-        manifest = teacher.manifest.model_copy(
-            update={"name": self.recipe.name, "variant": "vdmini", "removed_blocks": plan.removed}
-        )
-        return Engine(manifest, teacher.family, pipeline, device=teacher.torch_device, dtype=teacher.torch_dtype)
+        return student_engine(teacher, student, plan, self.recipe.name)
 
     def _scores(self, teacher: Engine, student: Engine) -> dict[str, Scores]:
         scores: dict[str, Scores] = self._kept("quality.json", lambda: self._evaluate_both(teacher, student))
@@ -169,63 +219,62 @@ class Job:
             os.replace(partial, path)
         return json.loads(path.read_text())
 
+    def _importance(self, teacher: Engine) -> ImportanceReport | None:
+        path = self.recipe.importance
+        return read_report(path, teacher) if path else None
+
     def _save(
         self, teacher: Engine, student: Engine, scores: dict[str, Scores], timing: Latency, seconds: float
     ) -> Manifest:
         rounded = {name: {k: round(v, 5) for k, v in values.items()} for name, values in scores.items()}
-        shown = report.showcase(teacher, student, sample_input(student))
+        shown = page.showcase(teacher, student, sample_input(student))
         with replacing(self.output) as folder:
             save_pipeline(student.pipeline, folder)
             manifest = student.manifest.model_copy(
                 update={
                     "teacher": teacher_id(self.recipe.teacher, student.manifest),
                     "cost": cost_of(student, folder),
-                    "recipe": json.loads(self.recipe.model_copy(update={"teacher": Path("teacher")}).model_dump_json()),
+                    "recipe": portable(self.recipe),
                     "training": {"distill_seconds": round(seconds, 1), "finished": time.strftime("%Y-%m-%d")},
                     "latency": (timing,),
                     "quality": rounded,
                 }
             )
-            report.write(folder / "report.html", manifest, teacher.manifest, shown)
+            making = page.Making(
+                teacher.pipeline.unet.config,
+                curves.read_log(self.work / "distill" / "log.jsonl"),
+                self._importance(teacher),
+            )
+            page.write(folder / "report.html", manifest, teacher.manifest, shown, making)
             return write_manifest(folder, manifest)
 
 
-def plan_for(recipe: Recipe, teacher: Engine) -> PruningPlan:
-    """The recipe's plan, checked against the teacher's U-Net."""
-    if isinstance(recipe.plan, str):
-        return PruningPlan.preset(recipe.plan, teacher.pipeline.unet)
-    plan = PruningPlan.of(recipe.plan)
-    check(plan, teacher.pipeline.unet)
-    return plan
+def portable(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as plain data that names folders but not where they lie."""
+    plain: dict[str, Any] = json.loads(recipe.model_dump_json())
+    videos = plain["data"]["videos"] or {}
+    places = (
+        (plain, "teacher"),
+        (plain, "importance"),
+        (plain["distill"], "encoder"),
+        (videos, "path"),
+        (videos, "captions"),
+    )
+    for group, field in places:
+        if group.get(field):
+            group[field] = Path(group[field]).name
+    return plain
+
+
+def sample_inputs(engine: Engine, count: int) -> list[dict[str, Any]]:
+    """Held-out inputs to time and to show."""
+    if engine.manifest.task == "t2v":
+        return [{"prompt": scene.caption} for scene in held_out_scenes(count, 0)]
+    generator = torch.Generator().manual_seed(1)
+    frames = clips.image_clips(count, 0, generator, photos=HELD_OUT_PHOTOS).frames_BF3HW
+    return [{"image": to_picture(clip[0]), "motion_bucket_id": 200} for clip in frames]
 
 
 def sample_input(engine: Engine) -> dict[str, Any]:
-    """A held-out input to time and to show."""
-    if engine.manifest.task == "t2v":
-        return {"prompt": held_out_scenes(1, 0)[0].caption}
-    generator = torch.Generator().manual_seed(1)
-    frames = clips.image_clips(1, 0, generator, photos=HELD_OUT_PHOTOS).frames_BF3HW
-    return {"image": to_picture(frames[0, 0]), "motion_bucket_id": 200}
-
-
-def teacher_id(folder: Path, manifest: Manifest) -> TeacherId:
-    """The teacher's identity as the student records it."""
-    return TeacherId(id=folder.name, sha256=weights_sha256(folder), licence=manifest.teacher.licence)
-
-
-def cost_of(engine: Engine, folder: Path) -> Cost:
-    """Size and work of what lies in `folder`."""
-    defaults = engine.manifest.defaults
-    scale = 2 ** (len(engine.pipeline.vae.config.block_out_channels) - 1)
-    cost = unet_cost(
-        engine.pipeline.unet,
-        width=defaults.width // scale,
-        height=defaults.height // scale,
-        num_frames=defaults.num_frames,
-    )
-    return Cost(
-        unet_parameters=cost.parameters,
-        unet_flops=cost.flops,
-        vae_decoder_parameters=engine.family.decoder_parameters(engine.pipeline),
-        total_bytes=weight_bytes(folder),
-    )
+    """One held-out input, see `sample_inputs`."""
+    return sample_inputs(engine, 1)[0]

@@ -36,15 +36,16 @@ def measure(
     """
     if runs < LEAST_RUNS:
         raise ValueError(f"{runs} latency runs are too few for a ratio; give at least {LEAST_RUNS}")
-    settings = settings_of(student, **conditions)
     engines = {"teacher": teacher, "vdmini": student}
+    wanted = {name: settings_of(engine, **conditions) for name, engine in engines.items()}
+    settings = wanted["vdmini"]
     for _ in range(WARM_UP):
-        for engine in engines.values():
-            engine.generate(**settings)
+        for name, engine in engines.items():
+            engine.generate(**wanted[name])
     samples: dict[str, list[dict[str, float]]] = {name: [] for name in engines}
     for run in range(runs):
         for name in sorted(engines, reverse=run % 2 == 1):
-            samples[name].append(_with_total(engines[name].generate(**settings).seconds))
+            samples[name].append(_with_total(engines[name].generate(**wanted[name]).seconds))
         progress(run + 1)
     ratios = [t["total"] / s["total"] for t, s in zip(samples["teacher"], samples["vdmini"], strict=True)]
     return Latency(

@@ -76,6 +76,37 @@ def unet_cost(unet: Any, *, num_frames: int, height: int, width: int) -> ModelCo
     return _cost(unet, _stage_modules(unet), inputs)
 
 
+def activation_bytes(unet: Any, *, num_frames: int, height: int, width: int) -> int:
+    """Bytes that one forward pass of a U-Net keeps for its backward pass, batch 1, in the U-Net's own dtype.
+
+    Weights are not counted. With gradient checkpointing switched on, what a block recomputes is not counted either, so
+    it is a lower bound there.
+
+    Args:
+        unet: see `unet_cost`.
+        num_frames: frames of the clip.
+        height: of the latents.
+        width: of the latents.
+    """
+    arguments = _svd_inputs if isinstance(unet, UNetSpatioTemporalConditionModel) else _unet3d_inputs
+    weights = {
+        name: torch.empty_like(tensor, device="meta").requires_grad_(tensor.is_floating_point())
+        for name, tensor in unet.state_dict().items()
+    }
+    owned = {tensor.untyped_storage()._cdata for tensor in weights.values()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()._cdata
+        if storage not in owned:
+            kept[storage] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        functional_call(unet, weights, args=(), kwargs=arguments(unet, num_frames, height, width))
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
 def vae_decoder_cost(vae: Any, *, num_frames: int, height: int, width: int) -> ModelCost:
     """Cost of decoding one clip with the `decoder` of an `AutoencoderKL` or `AutoencoderKLTemporalDecoder`.
 

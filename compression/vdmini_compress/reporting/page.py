@@ -3,6 +3,8 @@
 import base64
 import html
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,10 @@ from numpy.typing import NDArray
 from vdmini.engine import STAGES, Engine
 from vdmini.manifest import Latency, Manifest
 from vdmini.video import write_mp4
+from vdmini_compress import importance_plot
 from vdmini_compress.evaluate import settings_of
+from vdmini_compress.importance import ImportanceReport
+from vdmini_compress.reporting import curves, unet_drawing
 
 ENLARGED = 4
 """How many times a small clip's edge is enlarged, so that a page shows its pixels."""
@@ -37,7 +42,7 @@ h1{margin-bottom:0}h2{margin-top:2rem}table{border-collapse:collapse}td,th{paddi
 td:first-child,th:first-child{text-align:left}tr+tr{border-top:1px solid #e2e8f0}
 .clips{display:flex;gap:1.5rem;flex-wrap:wrap}figure{margin:0}video{width:256px;background:#000}
 .bar{display:flex;height:1.6rem;margin:.2rem 0 .8rem}.bar span{color:#fff;font-size:.75rem;padding:.2rem .3rem;overflow:hidden}
-.gone{color:#94a3b8;text-decoration:line-through}code{background:#f1f5f9;padding:0 .2rem}
+svg{display:block;margin:.8rem 0;max-width:100%;height:auto}code{background:#f1f5f9;padding:0 .2rem}
 """
 
 
@@ -49,7 +54,24 @@ def showcase(teacher: Engine, student: Engine, conditions: dict[str, Any]) -> di
     }
 
 
-def write(path: Path, manifest: Manifest, teacher: Manifest, shown: dict[str, NDArray[np.uint8]]) -> None:
+@dataclass(frozen=True)
+class Making:
+    """How a student came to be, for its report.
+
+    Args:
+        unet_config: the teacher's U-Net.
+        log: rows of the training's log, see `curves.read_log`.
+        importance: what was measured of the teacher's blocks, if it was.
+    """
+
+    unet_config: Mapping[str, Any]
+    log: list[dict[str, float]]
+    importance: ImportanceReport | None = None
+
+
+def write(
+    path: Path, manifest: Manifest, teacher: Manifest, shown: dict[str, NDArray[np.uint8]], making: Making
+) -> None:
     """Write the report.
 
     Args:
@@ -57,24 +79,57 @@ def write(path: Path, manifest: Manifest, teacher: Manifest, shown: dict[str, ND
         manifest: the student's, complete but for its hashes.
         teacher: the teacher's.
         shown: clips of one input, see `showcase`.
+        making: how it was made.
     """
-    timing = manifest.latency[0]
-    low, high = timing.speedup_interval
-    body = f"""<h1>{html.escape(manifest.name)}</h1>
-<p>A {html.escape(manifest.family)} model ({manifest.task}) with {len(manifest.removed_blocks)} blocks removed, healed by
-distillation from <code>{html.escape(manifest.teacher.id)}</code>. It is <b>{timing.speedup:.2f} times</b> as fast as the
-teacher (95 % interval {low:.2f} to {high:.2f}, {timing.runs} runs in turn on {html.escape(timing.device)},
-{timing.dtype}).</p>
-<h2>The same input, both models</h2><div class="clips">{_clips(shown, manifest.defaults.fps)}</div>
-<h2>Latency by stage</h2>{_bars(timing)}
-<h2>Size</h2>{_sizes(manifest, teacher)}
-<h2>Quality on held-out clips</h2>{_quality(manifest.quality)}
-<h2>What was removed</h2><ul>{"".join(f'<li class="gone">{html.escape(b)}</li>' for b in manifest.removed_blocks)}</ul>
-<p>A name such as <code>down_blocks.0.resnets.1</code> stands for a ResBlock with the attention blocks after it.</p>"""
+    sections = (
+        ("The same input, both models", f'<div class="clips">{_clips(shown, manifest.defaults.fps)}</div>'),
+        ("Latency by stage", _bars(manifest.latency[0])),
+        ("Quality on held-out clips", _quality(manifest.quality)),
+        ("Size", _sizes(manifest, teacher)),
+        ("What was removed", _removed(manifest, making)),
+        ("What each block is worth", _importance(making)),
+        ("How it was healed", _healing(manifest, making)),
+    )
+    body = _opening(manifest) + "".join(f"<h2>{title}</h2>{content}" for title, content in sections if content)
     title = html.escape(manifest.name)
     path.write_text(
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>{body}</html>'
     )
+
+
+def _opening(manifest: Manifest) -> str:
+    timing = manifest.latency[0]
+    low, high = timing.speedup_interval
+    return f"""<h1>{html.escape(manifest.name)}</h1>
+<p>A {html.escape(manifest.family)} model ({manifest.task}) with {len(manifest.removed_blocks)} blocks removed, healed by
+distillation from <code>{html.escape(manifest.teacher.id)}</code>. It is <b>{timing.speedup:.2f} times</b> as fast as the
+teacher (95 % interval {low:.2f} to {high:.2f}, {timing.runs} runs in turn on {html.escape(timing.device)},
+{timing.dtype}).</p>"""
+
+
+def _removed(manifest: Manifest, making: Making) -> str:
+    names = ", ".join(f"<code>{html.escape(name)}</code>" for name in manifest.removed_blocks) or "nothing"
+    return f"""{unet_drawing.draw(making.unet_config, manifest.removed_blocks)}
+<p>A U-Net works on a small picture in its deep stages (below) and on a large one in its shallow stages (above), where a
+block costs most time. A pair is a ResBlock with the attention after it. Grey blocks are gone: {names}.</p>"""
+
+
+def _importance(making: Making) -> str:
+    if making.importance is None:
+        return ""
+    return f"""{importance_plot.as_svg(making.importance)}
+<p>Each mark is the teacher with one block switched off and nothing healed. What lies low and far right costs time and is
+hardly missed.</p>"""
+
+
+def _healing(manifest: Manifest, making: Making) -> str:
+    seconds, wanted = manifest.training.get("distill_seconds", 0.0), manifest.recipe.get("distill", {})
+    words = f"<p>{wanted.get('steps', 0)} steps, {seconds / 60:.1f} minutes of training"
+    clips = manifest.recipe.get("data", {}).get("clips")
+    words += (
+        f", {clips} clips to learn from. The whole recipe is in <code>vdmini.json</code>.</p>" if clips else ".</p>"
+    )
+    return words + curves.draw(making.log)
 
 
 def _clips(shown: dict[str, NDArray[np.uint8]], fps: int) -> str:

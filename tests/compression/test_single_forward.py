@@ -1,0 +1,73 @@
+"""A multi-step model becomes one that answers in a single forward pass."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vdmini.artifact import ArtifactError, read_manifest, write_manifest
+from vdmini.engine import load_engine
+from vdmini_compress.evaluate import settings_of
+from vdmini_compress.job import sample_input
+from vdmini_compress.recipe import Recipe, RecipeError, load_recipe
+from vdmini_compress.single_forward import SingleForward
+
+FAST = [
+    "data.clips=8",
+    "distill.batch_size=1",
+    "distill.steps=2",
+    "distill.watch_every=0",
+    "evaluate.clips=4",
+]
+
+
+def recipe(root: Path, teacher: Path, *changes: str) -> Recipe:
+    path = root / "compression" / "recipes" / "small-single-forward.yaml"
+    return load_recipe(path, [*FAST, f"teacher={teacher}", *changes])
+
+
+@pytest.fixture(scope="module")
+def multi_step(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small image-to-video teacher, sampled in three steps: enough of a multi-step model to see what changes."""
+    import shutil
+
+    folder = Path(shutil.copytree(root / "compression/teachers/small-i2v", tmp_path_factory.mktemp("m") / "multi"))
+    manifest = read_manifest(folder)
+    limits = manifest.limits.model_copy(update={"num_inference_steps": (1, 3)})
+    defaults = manifest.defaults.model_copy(update={"num_inference_steps": 3})
+    write_manifest(folder, manifest.model_copy(update={"limits": limits, "defaults": defaults}))
+    return folder
+
+
+def test_the_single_forward_teacher_calls_its_unet_once_where_the_other_does_so_per_step(
+    root: Path, multi_step: Path, tmp_path: Path
+) -> None:
+    manifest = SingleForward(recipe(root, multi_step), tmp_path / "single", lambda _: None).run()
+    assert (manifest.variant, manifest.defaults.num_inference_steps) == ("teacher", 1)
+    assert manifest.training["made_from"]["num_inference_steps"] == 3
+    assert manifest.quality.keys() == {"teacher"}
+    calls: dict[str, int] = {}
+    for name, folder in (("multi", multi_step), ("single", tmp_path / "single")):
+        engine = load_engine(folder, device="cpu", dtype="float32")
+        counted: list[int] = []
+        engine.pipeline.unet.register_forward_hook(lambda *_, into=counted: into.append(1))
+        engine.generate(**settings_of(engine, **sample_input(engine)))
+        calls[name] = len(counted)
+    assert calls == {"multi": 3, "single": 1}
+    weights = [load_engine(f, device="cpu").pipeline.unet.state_dict() for f in (multi_step, tmp_path / "single")]
+    assert not all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize("change", ["plan=paper", "distill.real=teacher", "distill.lambda_icd=0.1"])
+def test_a_recipe_that_prunes_or_distils_is_refused(root: Path, multi_step: Path, tmp_path: Path, change: str) -> None:
+    with pytest.raises(RecipeError, match="neither prunes nor distils"):
+        SingleForward(recipe(root, multi_step, change), tmp_path / "out", lambda _: None).run()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("teacher", "complaint"), [("small-i2v", "in one forward pass already"), ("small-t2v", "svd")])
+def test_a_model_that_is_no_multi_step_one_is_refused(root: Path, tmp_path: Path, teacher: str, complaint: str) -> None:
+    wanted: Any = recipe(root, root / "compression/teachers" / teacher)
+    with pytest.raises(ArtifactError, match=complaint):
+        SingleForward(wanted, tmp_path / "out", lambda _: None).run()
