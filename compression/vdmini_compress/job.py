@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ from vdmini.student import build_student
 from vdmini.weights import save_pipeline
 from vdmini_compress import latency, preflight
 from vdmini_compress.data import WORLDS, Cache, World
+from vdmini_compress.decoder.job import DecoderJob
+from vdmini_compress.decoder.measure import DecoderMeasures
 from vdmini_compress.distill import Distillation, heal
 from vdmini_compress.evaluate import Scores, evaluate, held_out_scenes, to_picture
 from vdmini_compress.importance import ImportanceReport, read_report
-from vdmini_compress.pruning import cost_of, resolve_plan, student_engine, teacher_id
+from vdmini_compress.pruning import cost_of, resolve_plan, student_engine, teacher_id, with_vae
 from vdmini_compress.recipe import Recipe
 from vdmini_compress.reporting import curves, page
 from vdmini_compress.samples import Samples
@@ -41,6 +44,24 @@ Report = Callable[[str], None]
 
 WATCHED = 3
 """Inputs that are sampled while a student is healed."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a job took.
+
+    Args:
+        seconds: of healing the U-Net.
+        decoder: what was measured on the compressed decoder, healing time included; None where it is the teacher's.
+    """
+
+    seconds: float
+    decoder: DecoderMeasures | None = None
+
+    def record(self) -> dict[str, Any]:
+        """As an artifact's manifest keeps it."""
+        made = {"distill_seconds": round(self.seconds, 1), "finished": time.strftime("%Y-%m-%d")}
+        return made | ({"decoder_seconds": self.decoder.heal_seconds} if self.decoder else {})
 
 
 class Job:
@@ -80,10 +101,10 @@ class Job:
         student, seconds = self._student(teacher, plan)
         if not self.processes.is_main_process:
             return None
-        engine = self._student_engine(teacher, student, plan)
+        engine, decoded = self._small_decoder(self._student_engine(teacher, student, plan))
         scores = self._scores(teacher, engine)
         timing = self._latency(teacher, engine)
-        manifest = self._save(teacher, engine, scores, timing, seconds)
+        manifest = self._save(teacher, engine, scores, timing, Spent(seconds, decoded))
         shutil.rmtree(self.work)
         return manifest
 
@@ -184,6 +205,17 @@ class Job:
     def _student_engine(self, teacher: Engine, student: Any, plan: PruningPlan) -> Engine:
         return student_engine(teacher, student, plan, self.recipe.name)
 
+    def _small_decoder(self, engine: Engine) -> tuple[Engine, DecoderMeasures | None]:
+        """The engine with a compressed decoder, if the recipe asks for one."""
+        wanted = self.recipe.decoder
+        if wanted is None:
+            return engine, None
+        job = DecoderJob(
+            engine, wanted, self.work / "decoder", seed=self.recipe.seed, say=lambda line: self.say(f"decoder: {line}")
+        )
+        vae, measures = job.run()
+        return with_vae(engine, vae), measures
+
     def _scores(self, teacher: Engine, student: Engine) -> dict[str, Scores]:
         scores: dict[str, Scores] = self._kept("quality.json", lambda: self._evaluate_both(teacher, student))
         return scores
@@ -224,18 +256,20 @@ class Job:
         return read_report(path, teacher) if path else None
 
     def _save(
-        self, teacher: Engine, student: Engine, scores: dict[str, Scores], timing: Latency, seconds: float
+        self, teacher: Engine, student: Engine, scores: dict[str, Scores], timing: Latency, spent: Spent
     ) -> Manifest:
         rounded = {name: {k: round(v, 5) for k, v in values.items()} for name, values in scores.items()}
         shown = page.showcase(teacher, student, sample_input(student))
         with replacing(self.output) as folder:
             save_pipeline(student.pipeline, folder)
+            if spent.decoder:
+                (folder / "decoder.json").write_text(spent.decoder.model_dump_json(indent=2) + "\n")
             manifest = student.manifest.model_copy(
                 update={
                     "teacher": teacher_id(self.recipe.teacher, student.manifest),
                     "cost": cost_of(student, folder),
                     "recipe": portable(self.recipe),
-                    "training": {"distill_seconds": round(seconds, 1), "finished": time.strftime("%Y-%m-%d")},
+                    "training": spent.record(),
                     "latency": (timing,),
                     "quality": rounded,
                 }
@@ -254,6 +288,7 @@ def portable(recipe: Recipe) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(recipe.model_dump_json())
     videos = plain["data"]["videos"] or {}
     places = (
+        (plain["decoder"] or {}, "perceptual"),
         (plain, "teacher"),
         (plain, "importance"),
         (plain["distill"], "encoder"),

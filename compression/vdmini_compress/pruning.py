@@ -67,6 +67,13 @@ def student_engine(teacher: Engine, unet: object, plan: PruningPlan, name: str) 
     return Engine(manifest, teacher.family, pipeline, device=teacher.torch_device, dtype=teacher.torch_dtype)
 
 
+def with_vae(engine: Engine, vae: object) -> Engine:
+    """The same model with another VAE."""
+    pipeline = type(engine.pipeline)(**{**engine.pipeline.components, "vae": vae})
+    pipeline.set_progress_bar_config(disable=True)
+    return Engine(engine.manifest, engine.family, pipeline, device=engine.torch_device, dtype=engine.torch_dtype)
+
+
 def save_pruned(teacher: Engine, teacher_folder: Path, plan: PruningPlan, output: Path) -> Manifest:
     """Write the pruned teacher as an artifact.
 

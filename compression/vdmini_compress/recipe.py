@@ -7,6 +7,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from vdmini.manifest import Record
+from vdmini_compress.decoder.settings import DecoderSettings
 from vdmini_compress.videos.settings import Videos
 
 
@@ -100,6 +101,9 @@ class Recipe(Record):
     seed: int = Field(default=0, ge=0, description="of all randomness in training")
     data: Data
     distill: Distill
+    decoder: DecoderSettings | None = Field(
+        default=None, description="how the VAE's decoder is compressed; as it is else"
+    )
     evaluate: Evaluate
     latency: LatencyRuns
 
@@ -136,9 +140,12 @@ def _resolved(recipe: Recipe, base: Path) -> Recipe:
         data = data.model_copy(update={"videos": data.videos.model_copy(update=places)})
     if distill.encoder:
         distill = distill.model_copy(update={"encoder": (base / distill.encoder).resolve()})
+    decoder = recipe.decoder
+    if decoder and decoder.perceptual:
+        decoder = decoder.model_copy(update={"perceptual": (base / decoder.perceptual).resolve()})
     importance = recipe.importance and (base / recipe.importance).resolve()
     places = {"teacher": (base / recipe.teacher).resolve(), "importance": importance}
-    return recipe.model_copy(update=places | {"data": data, "distill": distill})
+    return recipe.model_copy(update=places | {"data": data, "distill": distill, "decoder": decoder})
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from vdmini.manifest import Latency, Manifest, TeacherId
 from vdmini.plan import PruningPlan
 from vdmini.weights import save_pipeline
 from vdmini_compress.evaluate import Scores
-from vdmini_compress.job import Job, portable
+from vdmini_compress.job import Job, Spent, portable
 from vdmini_compress.pruning import cost_of, student_engine
 from vdmini_compress.recipe import RecipeError
 
@@ -59,7 +59,7 @@ class SingleForward(Job):
         return engine
 
     def _save(
-        self, teacher: Engine, student: Engine, scores: dict[str, Scores], timing: Latency, seconds: float
+        self, teacher: Engine, student: Engine, scores: dict[str, Scores], timing: Latency, spent: Spent
     ) -> Manifest:
         rounded = {name: {k: round(v, 5) for k, v in values.items()} for name, values in scores.items()}
         made_from = {
@@ -80,7 +80,7 @@ class SingleForward(Job):
                 "recipe": portable(self.recipe),
                 "quality": {"teacher": rounded["vdmini"]},
                 "training": {
-                    "single_forward_seconds": round(seconds, 1),
+                    "single_forward_seconds": round(spent.seconds, 1),
                     "finished": time.strftime("%Y-%m-%d"),
                     "seconds": timing.seconds["vdmini"],
                     "made_from": made_from,

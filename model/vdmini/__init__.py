@@ -11,6 +11,7 @@ from vdmini.plan import PlanError, PruningPlan
 if TYPE_CHECKING:
     from diffusers import ModelMixin
 
+    from vdmini.small_decoder import VDMiniAutoencoderKL, VDMiniAutoencoderKLTemporalDecoder
     from vdmini.student import (
         VDMiniUNet3D,
         VDMiniUNet3DCondition,
@@ -25,6 +26,8 @@ __all__ = [
     "PlanError",
     "PruningPlan",
     "UNet3DFpsConditionModel",
+    "VDMiniAutoencoderKL",
+    "VDMiniAutoencoderKLTemporalDecoder",
     "VDMiniUNet3D",
     "VDMiniUNet3DCondition",
     "VDMiniUNetSpatioTemporal",
@@ -35,6 +38,8 @@ __all__ = [
 _HOMES = {
     "ModelMixin": "diffusers",  # diffusers' pipeline loader looks for the base class beside the class it loads
     "UNet3DFpsConditionModel": "vdmini.unet3d_fps",
+    "VDMiniAutoencoderKL": "vdmini.small_decoder",
+    "VDMiniAutoencoderKLTemporalDecoder": "vdmini.small_decoder",
     "VDMiniUNet3D": "vdmini.student",
     "VDMiniUNet3DCondition": "vdmini.student",
     "VDMiniUNetSpatioTemporal": "vdmini.student",

@@ -17,6 +17,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
+from vdmini.small_decoder import VDMiniAutoencoderKL, VDMiniAutoencoderKLTemporalDecoder
 from vdmini.unet3d_fps import UNet3DFpsConditionModel
 
 TEXT_TOKENS = 77
@@ -25,6 +26,8 @@ TEXT_TOKENS = 77
 VAE_CLASSES: dict[str, type[nn.Module]] = {
     "AutoencoderKL": AutoencoderKL,
     "AutoencoderKLTemporalDecoder": AutoencoderKLTemporalDecoder,
+    "VDMiniAutoencoderKL": VDMiniAutoencoderKL,
+    "VDMiniAutoencoderKLTemporalDecoder": VDMiniAutoencoderKLTemporalDecoder,
 }
 """The VAE classes by the `_class_name` of their config.json."""
 

@@ -55,6 +55,6 @@ def draw(rows: list[dict[str, float]]) -> str:
 def svg_of(figure: Any) -> str:
     """A figure as an `<svg>` element for a page, without what only a file of its own needs."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     text = buffer.getvalue()
     return text[text.index("<svg") :]
