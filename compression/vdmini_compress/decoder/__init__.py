@@ -1,0 +1,1 @@
+"""The compression of a VAE's decoder: layers out, channels pruned, healed against the original, measured beside it."""
