@@ -4,13 +4,17 @@ A unit is a pair of a Down stage with the pair of the same number in its Up stag
 everything further in. It leaves the rules to `vdmini.plan`.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+
+from torch import nn
 
 from vdmini.cost import ModelCost, unet_cost
 from vdmini.plan import PlanError, PruningPlan, check, config_of, layers_of
-from vdmini.student import empty_student
+from vdmini.student import empty_student, empty_unet
 
 
 @dataclass(frozen=True)
@@ -101,13 +105,7 @@ class UnitCosts:
     @staticmethod
     def of(unet: Any, *, num_frames: int, height: int, width: int) -> "UnitCosts":
         """Count a teacher's U-Net at a size of its latents; nothing is allocated."""
-        size = {"num_frames": num_frames, "height": height, "width": width}
-        whole = unet_cost(unet, **size)
-        saved = {}
-        for unit in units_of(unet):
-            left = unet_cost(empty_student(type(unet), unet.config, plan_of([unit])), **size)
-            saved[unit] = (whole.parameters - left.parameters, whole.flops - left.flops)
-        return UnitCosts(whole, saved)
+        return _counted(type(unet), json.dumps(dict(unet.config)), num_frames, height, width)
 
     def left(self, units: Iterable[Unit]) -> dict[str, float]:
         """The shares of "parameters" and "flops" that are left without these units: units don't share any."""
@@ -116,3 +114,15 @@ class UnitCosts:
             "parameters": 1 - sum(p for p, _ in gone) / self.whole.parameters,
             "flops": 1 - sum(f for _, f in gone) / self.whole.flops,
         }
+
+
+@lru_cache(maxsize=8)
+def _counted(unet_class: type[nn.Module], config: str, num_frames: int, height: int, width: int) -> UnitCosts:
+    """The costs of a U-Net of this class and configuration; counting takes seconds."""
+    arguments: dict[str, Any] = json.loads(config)
+    unet, size = empty_unet(unet_class, arguments), {"num_frames": num_frames, "height": height, "width": width}
+    whole, saved = unet_cost(unet, **size), {}
+    for unit in units_of(unet):
+        left = unet_cost(empty_student(unet_class, unet.config, plan_of([unit])), **size)
+        saved[unit] = (whole.parameters - left.parameters, whole.flops - left.flops)
+    return UnitCosts(whole, saved)

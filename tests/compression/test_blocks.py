@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vdmini.plan import PruningPlan
 from vdmini.student import build_student
+from vdmini.unet3d_fps import timestep_condition
 from vdmini_compress.blocks import Block, blocks_of, switched_off
 from vdmini_compress.teachers import image_to_video as i2v
 from vdmini_compress.teachers import text_to_video as t2v
@@ -39,7 +40,7 @@ def run(unet: Any) -> Tensor:
     if hasattr(unet, "add_embedding"):
         made: Tensor = unet(noise(1, 3, wide, 8, 8), 1.0, noise(1, 1, 32), added_time_ids=noise(1, 3)).sample
         return made
-    condition = t2v.timestep_condition(noise(1, t2v.GUIDANCE_DIM), torch.tensor([8.0]))
+    condition = timestep_condition(noise(1, t2v.GUIDANCE_DIM), torch.tensor([8.0]))
     text = noise(1, 4, unet.config.cross_attention_dim)
     filmed: Tensor = unet(noise(1, wide, 3, 8, 8), torch.tensor([500]), text, timestep_cond=condition).sample
     return filmed
