@@ -5,12 +5,10 @@ everything further in. It leaves the rules to `vdmini.plan`.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
-
-from torch import nn
+from typing import Any, cast
 
 from vdmini.cost import ModelCost, unet_cost
 from vdmini.plan import PlanError, PruningPlan, check, config_of, layers_of
@@ -105,7 +103,7 @@ class UnitCosts:
     @staticmethod
     def of(unet: Any, *, num_frames: int, height: int, width: int) -> "UnitCosts":
         """Count a teacher's U-Net at a size of its latents; nothing is allocated."""
-        return _counted(type(unet), json.dumps(dict(unet.config)), num_frames, height, width)
+        return _counted(cast("Hashable", type(unet)), json.dumps(dict(unet.config)), num_frames, height, width)
 
     def left(self, units: Iterable[Unit]) -> dict[str, float]:
         """The shares of "parameters" and "flops" that are left without these units: units don't share any."""
@@ -117,7 +115,7 @@ class UnitCosts:
 
 
 @lru_cache(maxsize=8)
-def _counted(unet_class: type[nn.Module], config: str, num_frames: int, height: int, width: int) -> UnitCosts:
+def _counted(unet_class: Any, config: str, num_frames: int, height: int, width: int) -> UnitCosts:
     """The costs of a U-Net of this class and configuration; counting takes seconds."""
     arguments: dict[str, Any] = json.loads(config)
     unet, size = empty_unet(unet_class, arguments), {"num_frames": num_frames, "height": height, "width": width}
