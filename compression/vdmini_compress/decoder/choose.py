@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from vdmini.decoder_channels import Wire, group_sizes, narrow, widths_of, wiring
-from vdmini_compress.decoder.prune import without_layers
+from vdmini_compress.decoder.prune import without_channels, without_layers
 from vdmini_compress.decoder.timing import share
 from vdmini_compress.decoder.worth import bundle_errors, channel_scores, layer_errors, wire_costs
+from vdmini_compress.teachers.autoencoder import decode
 
 Report = Callable[[str], None]
 
@@ -31,7 +32,7 @@ class Cut:
     Args:
         name: a layer, or a channel space.
         channels: channels of the space that leave together; none for a layer.
-        error: mean squared change of the pixels; to first order for channels.
+        error: mean squared change of the pixels, when all else is whole.
         work: share of the decoder's work that goes, in 0..1.
     """
 
@@ -122,23 +123,51 @@ def _bundles(score_C: Tensor, size: int, multiple: int) -> list[tuple[int, ...]]
     return [tuple(channels[a:b]) for a, b in pairwise(starts)]
 
 
-def choose_layers(work: Work, cuts: Sequence[Cut], target: float) -> tuple[str, ...]:
-    """Layers that are cheaper than the channels that would have to leave in their place.
+@torch.no_grad()
+def choose_layers(
+    vae: Any, latents_BFCHW: Tensor, layers: Sequence[Cut], channels: Sequence[Cut], target: float
+) -> tuple[str, ...]:
+    """Layers to take out: so many of the cheapest that they and the channels that leave besides lose least together.
+
+    What layers and channels lose apart doesn't add up, so every number of layers is tried with the channels that its
+    target leaves.
 
     Args:
-        work: of the stock decoder.
-        cuts: its `layer_cuts` and `channel_cuts`.
+        vae: a stock VAE.
+        latents_BFCHW: unscaled latents to judge on.
+        layers: its `layer_cuts`.
+        channels: its `channel_cuts`.
         target: share of the work that may be left.
 
     Returns:
-        Names of the layers among the cheapest cuts that together leave no more than `target` of the work.
+        Names, cheapest first; none where no number of layers reaches the target.
     """
-    taken: list[Cut] = []
-    for cut in sorted(cuts, key=lambda cut: cut.price):
+    work, right = Work.of(vae, latents_BFCHW), decode(vae, latents_BFCHW)
+    ranked = sorted(layers, key=lambda cut: cut.price)
+    best: tuple[str, ...] = ()
+    least = math.inf
+    for count in range(len(ranked) + 1):
+        names = tuple(cut.name for cut in ranked[:count])
+        chosen = _cheapest(work, ranked[:count], channels, target)
+        if chosen is None:
+            continue
+        made = decode(without_channels(vae, names, removed_by(chosen)), latents_BFCHW)
+        error = float((made - right).float().square().mean())
+        if error < least:
+            best, least = names, error
+    return best
+
+
+def _cheapest(work: Work, layers: Sequence[Cut], channels: Sequence[Cut], target: float) -> list[Cut] | None:
+    """The cheapest channels that leave no more than `target` of the work once some layers are out, or None."""
+    gone = tuple(f"{cut.name}." for cut in layers)
+    taken = list(layers)
+    for cut in sorted(channels, key=lambda cut: cut.price):
         if work.left(taken) <= target:
             break
-        taken.append(cut)
-    return tuple(cut.name for cut in taken if not cut.channels)
+        if not cut.name.startswith(gone) or cut.name.endswith(STAYS):
+            taken.append(cut)
+    return taken if work.left(taken) <= target else None
 
 
 def removed_by(cuts: Sequence[Cut]) -> dict[str, list[int]]:

@@ -133,8 +133,8 @@ class DecoderJob:
     def _layers(self, latents: torch.Tensor) -> tuple[str, ...]:
         vae = self.engine.pipeline.vae
         work = choose.Work.of(vae, latents)
-        cuts = [*choose.layer_cuts(vae, latents, work), *self._cuts(vae, latents)]
-        return choose.choose_layers(work, cuts, self.settings.latency)
+        layers, channels = choose.layer_cuts(vae, latents, work), self._cuts(vae, latents)
+        return choose.choose_layers(vae, latents, layers, channels, self.settings.latency)
 
     def _cuts(self, vae: Any, latents: torch.Tensor) -> list[choose.Cut]:
         work, generator = choose.Work.of(vae, latents), torch.Generator().manual_seed(self.seed)

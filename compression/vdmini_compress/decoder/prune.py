@@ -61,7 +61,8 @@ def prune_channels(vae: Any, removed: Channels) -> None:
     decoder = vae.decoder.requires_grad_(True)
     sizes = {wire.name: wire.layer.num_channels // wire.layer.num_groups for wire in _norms(decoder)}
     graph = torch_pruning.DependencyGraph()
-    graph.build_dependency(decoder, example_inputs=_example(vae), verbose=False)
+    with torch.enable_grad():  # it follows the graph of gradients
+        graph.build_dependency(decoder, example_inputs=_example(vae), verbose=False)
     for space, channels in removed.items():
         layer = decoder.get_submodule(space)
         linear = isinstance(layer, nn.Linear)

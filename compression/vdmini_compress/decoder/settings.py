@@ -24,7 +24,7 @@ class DecoderSettings(Record):
     steps: int = Field(default=1500, ge=0, le=10_000_000, description="optimizer steps of healing")
     batch_size: int = Field(default=1, ge=1, le=4096, description="clips per batch")
     shards: int = Field(default=2, ge=1, le=64, description="batches per step, computed side by side, a thread each")
-    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="peak learning rate of the decoder")
+    learning_rate: float = Field(default=5e-4, gt=0, le=1, description="peak learning rate of the decoder")
     warmup: int = Field(default=30, ge=1, description="steps of linear warm-up")
     ema_decay: float = Field(default=0.99, ge=0, lt=1, description="decay per step of the weights that are kept")
     lambda_true: float = Field(default=1.0, ge=0, description="weight of the error against the true clip")
