@@ -1,7 +1,8 @@
 """Searches the plan that loses least within a budget, from measured block importance.
 
 What a plan loses is taken to be the sum of what its blocks lose one at a time, content and motion each as a share of
-the teacher's own error, and what it saves likewise. Every set of units is tried: there are some dozens.
+the teacher's own error, and what it saves likewise. Shares have no unit, so reports of any measures will do. Every set
+of units is tried: there are some dozens.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -98,6 +99,8 @@ def candidates(report: ImportanceReport, unet: Any, costs: UnitCosts) -> Iterato
     units = units_of(unet)
     if len(units) > MOST_UNITS:
         raise BudgetError(f"this U-Net has {len(units)} units, too many to try all sets of them; give a plan")
+    if report.content_error <= 0 or report.motion_error <= 0:
+        raise BudgetError("the importance report's teacher makes no error to compare with; analyze it on other clips")
     worth = {unit: _worth(report, unit) for unit in units}
     for count in range(len(units) + 1):
         for chosen in combinations(units, count):

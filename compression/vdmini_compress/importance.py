@@ -1,7 +1,7 @@
 """Block importance: what a clip loses in content and in motion, and what time is saved, when one block is off.
 
-After arXiv 2411.18375, which measures FVD alone. Content and motion are told apart here: the small world
-knows what the sprite must look like and where it must be. It leaves switching off to `vdmini_compress.blocks`.
+After arXiv 2411.18375, which measures FVD alone; here content and motion are told apart. It leaves switching off to
+`vdmini_compress.blocks` and measuring clips to a `vdmini_compress.yardstick`.
 """
 
 import statistics
@@ -17,24 +17,24 @@ from pydantic import Field, ValidationError
 from vdmini.engine import Engine
 from vdmini.manifest import Record, TeacherId
 from vdmini_compress.blocks import Block, Kind, switched_off
-from vdmini_compress.evaluate import evaluate, settings_of
+from vdmini_compress.evaluate import settings_of
 from vdmini_compress.latency import LEAST_RUNS, interval
+from vdmini_compress.yardstick import APPEARANCE, SMALL_WORLD, TRAJECTORY, Measure, Reading, Yardstick
 
-CONTENT = "appearance_error"
-MOTION = "trajectory_error_px"
 WARM_UP = 2
 
 
 class BlockImportance(Record):
-    """What one block is worth; errors are the teacher's with the block off, minus those with all blocks on."""
+    """What one block is worth; what is lost is the teacher's measure with the block off, minus that with all on."""
 
     name: str = Field(description="as in a pruning plan; a stage's name stands for its temporal part")
     label: str = Field(description="as the paper writes it, such as D0 pair 1")
     kind: Kind
     position: int = Field(description="0 for what runs first")
     parameters: int = Field(description="weights that only serve this block")
-    content_lost: float = Field(description=f"rise of {CONTENT}, a mean difference of values in 0..1")
-    motion_lost: float = Field(description=f"rise of {MOTION}, in pixels")
+    content_lost: float = Field(description="rise of the report's content measure, in its unit")
+    motion_lost: float = Field(description="rise of the report's motion measure, in its unit")
+    fvd_lost: float | None = Field(default=None, description="rise of the Fréchet video distance, where it is measured")
     seconds_saved: float = Field(description="per U-Net forward pass, median of paired runs")
     seconds_saved_interval: tuple[float, float] = Field(description="95 % bootstrap interval of that median")
 
@@ -45,11 +45,15 @@ class ImportanceReport(Record):
     teacher: TeacherId
     device: str
     dtype: str
+    data: str = Field(default=SMALL_WORLD, description="what the clips are of: the small world, or a folder of videos")
     clips: int
     seed: int
     runs: int = Field(description="paired forward passes behind each seconds_saved")
-    content_error: float = Field(description=f"{CONTENT} with all blocks on")
-    motion_error: float = Field(description=f"{MOTION} with all blocks on")
+    content: Measure = Field(default=APPEARANCE, description="what content is measured by")
+    motion: Measure = Field(default=TRAJECTORY, description="what motion is measured by")
+    content_error: float = Field(description="content measure with all blocks on")
+    motion_error: float = Field(description="motion measure with all blocks on")
+    fvd: float | None = Field(default=None, description="Fréchet video distance with all blocks on, where measured")
     stages: int = Field(description="Down stages of the U-Net")
     forward_seconds: float = Field(description="median of a U-Net forward pass with all blocks on")
     blocks: tuple[BlockImportance, ...]
@@ -60,20 +64,18 @@ def analyze(
     engine: Engine,
     blocks: Sequence[Block],
     sample: dict[str, Any],
+    yardstick: Yardstick,
     *,
-    clips: int,
-    seed: int,
     runs: int,
     say: Callable[[str], None],
 ) -> ImportanceReport:
     """Switch every one of the blocks off once and measure.
 
     Args:
-        engine: a teacher of the small world.
+        engine: a teacher.
         blocks: of its U-Net, as `vdmini_compress.blocks.blocks_of` lists them.
         sample: an input to time on, as arguments of `Engine.generate`; defaults fill the rest.
-        clips: held-out clips per block.
-        seed: picks the clips and seeds the noise, the same for every block.
+        yardstick: of this engine.
         runs: paired forward passes per block.
         say: receives progress, one line at a time.
 
@@ -81,12 +83,12 @@ def analyze(
         The report, blocks in the given order.
 
     Raises:
-        ValueError: when the model cannot make a clip of the small world, or `runs` is too small.
+        ValueError: when `runs` is too small, or the yardstick doesn't fit the model.
     """
     if runs < LEAST_RUNS:
         raise ValueError(f"{runs} timed passes per block are too few; give at least {LEAST_RUNS}")
     unet = engine.pipeline.unet
-    whole = evaluate(engine, count=clips, seed=seed)
+    whole = yardstick.read()
     forward = recorded_forward(engine, sample)
     for _ in range(WARM_UP):
         forward()
@@ -94,19 +96,23 @@ def analyze(
     for number, block in enumerate(blocks, start=1):
         say(f"{block.label} ({number}/{len(blocks)})")
         with switched_off(unet, block):
-            scores = evaluate(engine, count=clips, seed=seed)
+            lost = yardstick.read().beyond(whole)
         pairs = _timed_pairs(unet, block, forward, runs)
         times += [on for on, _ in pairs]
-        rows.append(_row(block, scores[CONTENT] - whole[CONTENT], scores[MOTION] - whole[MOTION], pairs))
+        rows.append(_row(block, lost, pairs))
     return ImportanceReport(
         teacher=engine.manifest.teacher,
         device=engine.device,
         dtype=engine.dtype,
-        clips=clips,
-        seed=seed,
+        data=yardstick.data,
+        clips=yardstick.clips,
+        seed=yardstick.seed,
         runs=runs,
-        content_error=round(whole[CONTENT], 5),
-        motion_error=round(whole[MOTION], 5),
+        content=yardstick.content,
+        motion=yardstick.motion,
+        content_error=_rounded(whole.content),
+        motion_error=_rounded(whole.motion),
+        fvd=None if whole.fvd is None else _rounded(whole.fvd),
         stages=len(unet.down_blocks),
         forward_seconds=round(statistics.median(times), 6),
         blocks=tuple(rows),
@@ -130,7 +136,7 @@ def read_report(path: Path, engine: Engine) -> ImportanceReport:
     return report
 
 
-def _row(block: Block, content: float, motion: float, pairs: list[tuple[float, float]]) -> BlockImportance:
+def _row(block: Block, lost: Reading, pairs: list[tuple[float, float]]) -> BlockImportance:
     saved = [on - off for on, off in pairs]
     return BlockImportance(
         name=block.name,
@@ -138,11 +144,17 @@ def _row(block: Block, content: float, motion: float, pairs: list[tuple[float, f
         kind=block.kind,
         position=block.position,
         parameters=block.parameters,
-        content_lost=round(content, 5),
-        motion_lost=round(motion, 5),
+        content_lost=_rounded(lost.content),
+        motion_lost=_rounded(lost.motion),
+        fvd_lost=None if lost.fvd is None else _rounded(lost.fvd),
         seconds_saved=round(statistics.median(saved), 6),
         seconds_saved_interval=interval(saved, digits=6),
     )
+
+
+def _rounded(value: float) -> float:
+    """To six digits that count: measures differ in their units by orders of magnitude."""
+    return float(f"{value:.6g}")
 
 
 def recorded_forward(engine: Engine, sample: dict[str, Any]) -> Callable[[], None]:

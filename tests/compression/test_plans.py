@@ -47,8 +47,8 @@ def test_costs_of_units_add_up_to_those_of_the_plan(unet, costs: UnitCosts) -> N
     chosen = [unit for unit in units_of(unet) if paper >= set(unit.blocks)]
     counted = unet_cost(empty_student(type(unet), unet.config, plan_of(chosen)), **SMALL)
     left = costs.left(chosen)
-    assert left["parameters"] == pytest.approx(counted.parameters / costs.whole.parameters)
-    assert left["flops"] == pytest.approx(counted.flops / costs.whole.flops)
+    assert left["parameters"] == pytest.approx(counted.parameters / costs.parameters)
+    assert left["flops"] == pytest.approx(counted.flops / costs.flops)
     assert set(plan_of(chosen).removed) == paper
 
 
@@ -123,6 +123,21 @@ def test_the_search_finds_the_plan_that_loses_least(teacher_engine: Engine, cost
     best = search(report, unet, costs, Budget("parameters", 0.7))
     assert best.lost == min(c.lost for c in within)
     assert all(outermost(c.units) == c.units for c in every)
+
+
+def test_the_unit_of_a_measure_does_not_change_the_plan(teacher_engine: Engine, costs: UnitCosts) -> None:
+    unet = teacher_engine.pipeline.unet
+    report = report_of(
+        teacher_engine, {"down_blocks.1.resnets.1": (0.001, 0.004), "up_blocks.2.resnets.1": (0.3, 0.001)}
+    )
+    blocks = [block.model_copy(update={"content_lost": 1024 * block.content_lost}) for block in report.blocks]
+    scaled = report.model_copy(update={"content_error": 1024.0, "blocks": tuple(blocks)})
+    first, second = (search(given, unet, costs, Budget("latency", 0.7)) for given in (report, scaled))
+    assert first.units == second.units
+    assert first.lost == pytest.approx(second.lost)
+    perfect = report.model_copy(update={"motion_error": 0.0})
+    with pytest.raises(BudgetError, match="makes no error to compare with; analyze it on other clips"):
+        search(perfect, unet, costs, Budget("latency", 0.7))
 
 
 def test_a_budget_that_cannot_be_met_or_read_says_what_can(teacher_engine: Engine, costs: UnitCosts) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,20 +12,34 @@ from rich.table import Table
 from vdmini_compress.commands.numbers import LEAST_CLIPS, at_least
 
 if TYPE_CHECKING:
-    from vdmini_compress.importance import ImportanceReport
+    from vdmini.engine import Engine
+    from vdmini_compress.importance import BlockImportance, ImportanceReport
+    from vdmini_compress.yardstick import Yardstick
 
 NAME = "analyze"
-HELP = "switch each block of a small teacher off once: what is lost, what is saved (minutes)"
+HELP = "switch each block of a teacher off once: what is lost in content and motion, what is saved (minutes)"
+SOURCES = ("folder", "openvid", "ucf101")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("teacher", type=Path, metavar="TEACHER", help="such as compression/teachers/small-i2v")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="for importance.json and .png")
-    parser.add_argument("--clips", type=at_least(LEAST_CLIPS), default=16, help="held-out clips per block (default 16)")
+    parser.add_argument(
+        "--clips", type=at_least(LEAST_CLIPS), default=16, help="clips per block (default 16; with --videos 6 or more)"
+    )
     parser.add_argument("--seed", type=at_least(0), default=0, help="picks the clips and seeds the noise (default 0)")
     parser.add_argument("--runs", type=at_least(20), default=20, help="paired forward passes per block (default 20)")
     parser.add_argument("--json", action="store_true", help="print importance.json on standard output")
+    videos = parser.add_argument_group(
+        "real videos",
+        "Measure on videos of your own, for any teacher: an image-to-video model is given their first frames, a "
+        "text-to-video model their captions. Without --videos, clips of the small world are taken.",
+    )
+    videos.add_argument("--videos", type=Path, metavar="DIR", help="their folder, nested or not")
+    videos.add_argument("--source", choices=SOURCES, help="how they and their captions are laid out (default folder)")
+    videos.add_argument("--captions", type=Path, metavar="FILE", help="their table, where it isn't found by its name")
+    videos.add_argument("--i3d", type=Path, metavar="FILE", help="I3D as TorchScript, for FVD (i3d_torchscript.pt)")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -34,15 +49,18 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from vdmini_compress.blocks import blocks_of
     from vdmini_compress.job import sample_input
 
+    def say(line: str) -> None:
+        console.print(line, markup=False)
+
+    _check(arguments)
     engine = load_engine(arguments.teacher)
     report = importance.analyze(
         engine,
         blocks_of(engine.pipeline.unet),
         sample_input(engine),
-        clips=arguments.clips,
-        seed=arguments.seed,
+        _yardstick(arguments, engine, say),
         runs=arguments.runs,
-        say=lambda line: console.print(line, markup=False),
+        say=say,
     )
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "importance.json").write_text(report.model_dump_json(indent=2) + "\n")
@@ -54,15 +72,51 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     return 0
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    given = [f"--{name}" for name in ("source", "captions", "i3d") if getattr(arguments, name) is not None]
+    if given and arguments.videos is None:
+        raise ValueError(f"{', '.join(given)} belongs to real videos; give their folder with --videos")
+
+
+def _yardstick(arguments: argparse.Namespace, engine: "Engine", say: Callable[[str], None]) -> "Yardstick":
+    from vdmini_compress.suites.comparison import Instruments
+    from vdmini_compress.suites.features import I3D, LatentFrames
+    from vdmini_compress.suites.video_yardstick import video_yardstick
+    from vdmini_compress.videos.settings import Videos
+    from vdmini_compress.videos.sources import list_films
+    from vdmini_compress.yardstick import SmallWorldYardstick
+
+    if arguments.videos is None:
+        return SmallWorldYardstick(engine, clips=arguments.clips, seed=arguments.seed)
+    videos = Videos(source=arguments.source or "folder", path=arguments.videos, captions=arguments.captions)
+    i3d = I3D(arguments.i3d, device=engine.torch_device) if arguments.i3d else None
+    return video_yardstick(
+        engine,
+        list_films(videos),
+        data=arguments.videos.resolve().name,
+        instruments=Instruments(i3d=i3d, frames=LatentFrames(engine)),
+        clips=arguments.clips,
+        seed=arguments.seed,
+        say=say,
+    )
+
+
 def _table(report: "ImportanceReport") -> Table:
     table = Table(
-        title=f"{report.teacher.id}: {report.clips} clips, a pass takes {1000 * report.forward_seconds:.1f} ms"
+        title=f"{report.teacher.id}: {report.clips} clips of {report.data}, "
+        f"a pass takes {1000 * report.forward_seconds:.1f} ms",
+        caption=f"content: {report.content.label}; motion: {report.motion.label}",
     )
-    for heading in ("block off", "content lost", "motion lost (px)", "saved (ms)", "parameters"):
+    lost = ("content lost", "motion lost", *(("FVD lost",) if report.fvd is not None else ()))
+    for heading in ("block off", *lost, "saved (ms)", "parameters"):
         table.add_column(heading, justify="right" if table.columns else "left")
     for block in report.blocks:
         low, high = (1000 * value for value in block.seconds_saved_interval)
         saved = f"{1000 * block.seconds_saved:.1f} ({low:.1f} to {high:.1f})"
-        lost = (f"{block.content_lost:+.4f}", f"{block.motion_lost:+.2f}")
-        table.add_row(block.label, *lost, saved, f"{block.parameters:,}")
+        table.add_row(block.label, *_lost(block), saved, f"{block.parameters:,}")
     return table
+
+
+def _lost(block: "BlockImportance") -> list[str]:
+    values = (block.content_lost, block.motion_lost, block.fvd_lost)
+    return [f"{value:+.4g}" for value in values if value is not None]

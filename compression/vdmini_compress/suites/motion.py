@@ -4,8 +4,12 @@ No network and no download. Legend: N clips, F frames, T = F - 1 transitions, P 
 3 colour channels, values 0..1.
 """
 
+from collections.abc import Mapping
+
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 MEASURES = {
@@ -19,6 +23,9 @@ MEASURES = {
 
 STILL = 0.5 / 255
 """A transition that moves pixels by less than half a step of 8 bits on average counts as none."""
+
+LEAST_TOLD = {"change": STILL, "change_spread": STILL, "flicker": STILL, "flow_px": 0.5, "fast_flow_px": 0.5}
+"""What each measure can barely tell from none: half a step of 8 bits, half a pixel. `still` is what `change` tells."""
 
 FLOW_SIDE = 128
 """Larger pictures are shrunk until their shorter side has so many pixels: flow then costs the same at any size."""
@@ -62,6 +69,18 @@ def motion_scores(clips_NF3HW: Tensor) -> dict[str, Tensor]:
         "flow_px": flow_NB.mean(dim=1),
         "fast_flow_px": flow_NB.topk(fastest, dim=1).values.mean(dim=1),
     }
+
+
+def log_scores(scores: Mapping[str, Tensor]) -> NDArray[np.float64]:
+    """Scores as features in which a factor counts alike, whatever the measure's unit and however fast the clips are.
+
+    Args:
+        scores: measure -> [N], from `motion_scores`.
+
+    Returns:
+        log(score + what is barely told) of the measures in `LEAST_TOLD`, [N, measures].
+    """
+    return np.stack([np.log(scores[name].double().cpu().numpy() + least) for name, least in LEAST_TOLD.items()], axis=1)
 
 
 def _taken_back(steps_NT3HW: Tensor) -> Tensor:

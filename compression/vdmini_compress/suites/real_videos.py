@@ -1,8 +1,10 @@
-"""Real clips from a folder of videos: UCF101's, or anybody's.
+"""Real clips: the beginnings of films, or of all videos in a folder, UCF101's or anybody's.
 
 It leaves decoding to `vdmini_compress.videos.reading`. Legend: F frames, H height, W width, 3 colour channels.
 """
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,25 +16,20 @@ from vdmini_compress.videos.settings import ClipForm
 from vdmini_compress.videos.skips import Tally, UnusableVideo
 
 
-class FolderClips:
-    """The beginning of each video below a folder, in the order of their names.
+class FilmClips:
+    """The beginning of each of some films, in their order.
 
     Args:
-        folder: holds the videos, nested or not.
+        films: what is read.
         form: frames, frame rate and size of the clips; larger pictures are scaled and cropped in the middle.
-
-    Raises:
-        ValueError: when the folder is missing or holds no video.
     """
 
-    def __init__(self, folder: Path, form: ClipForm) -> None:
-        # a film that ends where the clip ends leaves the reader no other start than the first frame
-        seconds = form.num_frames / form.fps
-        self.films = [Film(path, name, end_seconds=seconds) for name, path in find_videos(folder).items()]
+    def __init__(self, films: Iterable[Film], form: ClipForm) -> None:
+        self.films = [_beginning(film, form.num_frames / form.fps) for film in films]
         self.form, self.skipped = form, Tally()
 
     def __len__(self) -> int:
-        """How many videos there are, short and broken ones included."""
+        """How many films there are, short and broken ones included."""
         return len(self.films)
 
     def clip(self, index: int) -> Tensor | None:
@@ -43,3 +40,24 @@ class FolderClips:
         except UnusableVideo as why:
             self.skipped.add(film.name, why.reason)
             return None
+
+
+class FolderClips(FilmClips):
+    """The beginning of each video below a folder, in the order of their names.
+
+    Args:
+        folder: holds the videos, nested or not.
+        form: see `FilmClips`.
+
+    Raises:
+        ValueError: when the folder is missing or holds no video.
+    """
+
+    def __init__(self, folder: Path, form: ClipForm) -> None:
+        super().__init__((Film(path, name) for name, path in find_videos(folder).items()), form)
+
+
+def _beginning(film: Film, seconds: float) -> Film:
+    """A film that ends where the clip ends leaves the reader no other start than its first frame."""
+    end = film.start_seconds + seconds
+    return replace(film, end_seconds=end if film.end_seconds is None else min(end, film.end_seconds))
