@@ -30,6 +30,7 @@ def group_of(item: pytest.Item) -> str:
     return f"{item.path.stem} {callspec.params.get('task', '') if callspec else ''}"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist's own, which reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(pytest.mark.xdist_group(group_of(item)))

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from vdmini.plan import PRESETS, PlanError, PruningPlan
-from vdmini_compress.units import Unit, UnitCosts, plan_of, units_of
+from vdmini_compress.units import Unit, UnitCosts, modules_of, plan_of, units_of
 
 ORDERS = ("deep", "magnitude", "random")
 MEASURES = ("parameters", "flops")
@@ -71,16 +71,6 @@ def _towards(units: Iterable[Unit], costs: UnitCosts, measure: str, target: floa
 
 def mean_magnitude(unet: Any, unit: Unit) -> float:
     """Mean absolute weight of what a unit takes along."""
-    modules = [module for block in unit.blocks for module in _modules(unet, block)]
-    weights = [p.detach().abs().double() for module in modules for p in module.parameters()]
+    names = [name for block in unit.blocks for name in modules_of(unet, block)]
+    weights = [p.detach().abs().double() for name in names for p in unet.get_submodule(name).parameters()]
     return float(torch.stack([w.sum() for w in weights]).sum() / sum(w.numel() for w in weights))
-
-
-def _modules(unet: Any, block: str) -> list[Any]:
-    """A block's modules: a pair's ResBlock with its attention and temporal parts, or the module of that name."""
-    stage, _, index = block.rpartition(".resnets.")
-    if not stage:
-        return [unet.get_submodule(block)]
-    owner = unet.get_submodule(stage)
-    lists = ("resnets", "attentions", "temp_convs", "temp_attentions")
-    return [getattr(owner, part)[int(index)] for part in lists if hasattr(owner, part)]

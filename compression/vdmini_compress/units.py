@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
-from vdmini.cost import ModelCost, unet_cost
+from vdmini.cost import unet_flops
 from vdmini.plan import PlanError, PruningPlan, check, config_of, layers_of
-from vdmini.student import empty_student, empty_unet
+from vdmini.student import empty_unet
 
 
 @dataclass(frozen=True)
@@ -88,16 +88,27 @@ def plan_of(units: Iterable[Unit]) -> PruningPlan:
     return PruningPlan.of(block for unit in outermost(units) for block in unit.blocks)
 
 
+def modules_of(unet: Any, block: str) -> tuple[str, ...]:
+    """Names of a block's modules: of a pair, its ResBlock, attention and temporal parts."""
+    stage, _, index = block.rpartition(".resnets.")
+    if not stage:
+        return (block,)
+    parts = ("resnets", "attentions", "temp_convs", "temp_attentions")
+    return tuple(f"{stage}.{part}.{index}" for part in parts if hasattr(unet.get_submodule(stage), part))
+
+
 @dataclass(frozen=True)
 class UnitCosts:
     """What a U-Net costs, and how much less without each of its units.
 
     Args:
-        whole: of the U-Net.
+        parameters: of the U-Net.
+        flops: of one forward pass.
         saved: unit -> parameters and FLOPs that it takes along.
     """
 
-    whole: ModelCost
+    parameters: int
+    flops: int
     saved: Mapping[Unit, tuple[int, int]]
 
     @staticmethod
@@ -109,18 +120,23 @@ class UnitCosts:
         """The shares of "parameters" and "flops" that are left without these units: units don't share any."""
         gone = [self.saved[unit] for unit in outermost(units)]
         return {
-            "parameters": 1 - sum(p for p, _ in gone) / self.whole.parameters,
-            "flops": 1 - sum(f for _, f in gone) / self.whole.flops,
+            "parameters": 1 - sum(p for p, _ in gone) / self.parameters,
+            "flops": 1 - sum(f for _, f in gone) / self.flops,
         }
 
 
 @lru_cache(maxsize=8)
 def _counted(unet_class: Any, config: str, num_frames: int, height: int, width: int) -> UnitCosts:
-    """The costs of a U-Net of this class and configuration; counting takes seconds."""
+    """The costs of a U-Net of this class and configuration; counting takes seconds.
+
+    Blocks that stay compute what they did before, so one pass of the whole U-Net tells what every unit costs.
+    """
     arguments: dict[str, Any] = json.loads(config)
     unet, size = empty_unet(unet_class, arguments), {"num_frames": num_frames, "height": height, "width": width}
-    whole, saved = unet_cost(unet, **size), {}
+    flops = unet_flops(unet, **size)
+    parameters = {name: sum(p.numel() for p in module.parameters()) for name, module in unet.named_modules()}
+    saved = {}
     for unit in units_of(unet):
-        left = unet_cost(empty_student(unet_class, unet.config, plan_of([unit])), **size)
-        saved[unit] = (whole.parameters - left.parameters, whole.flops - left.flops)
-    return UnitCosts(whole, saved)
+        modules = [name for block in unit.blocks for name in modules_of(unet, block)]
+        saved[unit] = (sum(parameters[name] for name in modules), sum(flops.get(name, 0) for name in modules))
+    return UnitCosts(parameters[""], flops[""], saved)

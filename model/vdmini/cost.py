@@ -74,9 +74,12 @@ def unet_cost(unet: Any, *, num_frames: int, height: int, width: int) -> ModelCo
     Returns:
         Costs by the teacher's stages; a removed stage costs nothing, and `other` is everything outside the stages.
     """
-    arguments = _svd_inputs if isinstance(unet, UNetSpatioTemporalConditionModel) else _unet3d_inputs
-    inputs = arguments(unet, num_frames, height, width)
-    return _cost(unet, _stage_modules(unet), inputs)
+    return _cost(unet, _stage_modules(unet), _inputs(unet, num_frames, height, width))
+
+
+def unet_flops(unet: Any, *, num_frames: int, height: int, width: int) -> dict[str, int]:
+    """FLOPs of the same pass by the name of every module that computes any; '' is the whole U-Net."""
+    return _flops_by_module(unet, _inputs(unet, num_frames, height, width))
 
 
 def activation_bytes(unet: Any, *, num_frames: int, height: int, width: int) -> int:
@@ -91,7 +94,6 @@ def activation_bytes(unet: Any, *, num_frames: int, height: int, width: int) -> 
         height: of the latents.
         width: of the latents.
     """
-    arguments = _svd_inputs if isinstance(unet, UNetSpatioTemporalConditionModel) else _unet3d_inputs
     weights = {
         name: torch.empty_like(tensor, device="meta").requires_grad_(tensor.is_floating_point())
         for name, tensor in unet.state_dict().items()
@@ -106,7 +108,7 @@ def activation_bytes(unet: Any, *, num_frames: int, height: int, width: int) -> 
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        functional_call(unet, weights, args=(), kwargs=arguments(unet, num_frames, height, width))
+        functional_call(unet, weights, args=(), kwargs=_inputs(unet, num_frames, height, width))
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
@@ -152,6 +154,11 @@ def _stage_modules(unet: Any) -> dict[str, str]:
         if letter == "D":
             stages["Mid"] = "mid_block"
     return stages
+
+
+def _inputs(unet: Any, num_frames: int, height: int, width: int) -> dict[str, Any]:
+    make = _svd_inputs if isinstance(unet, UNetSpatioTemporalConditionModel) else _unet3d_inputs
+    return make(unet, num_frames, height, width)
 
 
 def _svd_inputs(unet: Any, num_frames: int, height: int, width: int) -> dict[str, Any]:

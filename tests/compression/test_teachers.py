@@ -14,7 +14,7 @@ from transformers import CLIPTokenizer
 
 from vdmini.artifact import ArtifactError, verify
 from vdmini.engine import load_engine
-from vdmini_compress.teachers import card, reading
+from vdmini_compress.teachers import autoencoder, card, reading
 from vdmini_compress.teachers import image_to_video as i2v
 from vdmini_compress.teachers import text_to_video as t2v
 from vdmini_compress.teachers.autoencoder import decoder_sensitivity, latent_modes, reconstruct
@@ -108,6 +108,9 @@ def test_latents_of_one_call_equal_those_of_several() -> None:
     assert (latent_modes(vae, frames) - whole).abs().max() < 0.05
 
 
+FEWER_STEPS = {"num_inference_steps": 5}
+
+
 def shorten(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a teacher train for two steps on eight clips."""
     kind = type(card.teacher_named(name))
@@ -116,6 +119,8 @@ def shorten(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         if schedule is not None:
             monkeypatch.setattr(kind, part, replace(schedule, steps=2, log_every=1))
     monkeypatch.setattr(kind, "batch_size", 2)
+    monkeypatch.setattr(autoencoder, "SENSITIVITY_CLIPS", 1)
+    monkeypatch.setitem(card.DEFAULTS, "small-svd", card.DEFAULTS["small-svd"].model_copy(update=FEWER_STEPS))
     monkeypatch.setattr(kind, "clips_cached", 8, raising=False)
     monkeypatch.setattr(t2v, "FPS_CHOICES", (8,))
     monkeypatch.setattr(t2v, "training_scenes", lambda: captions.all_scenes()[:8])

@@ -1,5 +1,7 @@
 """Costs of the full-size models, against the published and the derived numbers."""
 
+from functools import cache
+
 import pytest
 import torch
 from diffusers import UNet3DConditionModel
@@ -10,6 +12,7 @@ from vdmini.plan import PruningPlan
 from vdmini.student import UNET_CLASSES, build_student, empty_student, empty_unet
 
 
+@cache
 def full_size(family: str, preset: str) -> ModelCost:
     full = FULL_SIZE[family]
     teacher = empty_unet(UNET_CLASSES[full.unet_class], full.unet)
