@@ -172,6 +172,8 @@ def heal(
 ) -> float:
     """Train the student to the end, resuming what `folder` holds.
 
+    A sharded student is whole again in the first process alone, and empty elsewhere.
+
     Returns:
         Seconds of training in all.
     """
@@ -184,6 +186,7 @@ def heal(
         optimizer=settings.optimizer,
         checkpoint_every=settings.checkpoint_every,
         shards=settings.shards,
+        sharding=settings.sharding,
         log_every=max(1, min(50, settings.steps // 10)),
         seed=seed,
     )
@@ -194,6 +197,10 @@ def heal(
     if settings.gradient_checkpointing:
         student.enable_gradient_checkpointing()
     run = Run(folder, student, schedule, report=report, opponent=distillation.opponent(), watch=watch)
-    with fast_attention(distillation.pipeline.device):
-        run.train(distillation.losses)
+    distillation.student = run.model
+    try:
+        with fast_attention(distillation.pipeline.device):
+            run.train(distillation.losses)
+    finally:
+        distillation.student = student
     return run.seconds

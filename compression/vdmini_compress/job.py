@@ -34,8 +34,9 @@ from vdmini_compress.pruning import cost_of, resolve_plan, student_engine, teach
 from vdmini_compress.recipe import Recipe
 from vdmini_compress.reporting import curves, page
 from vdmini_compress.samples import Samples
+from vdmini_compress.sharding import processes
 from vdmini_compress.teachers.autoencoder import decoder_sensitivity
-from vdmini_compress.training import Watch, processes
+from vdmini_compress.training import Watch
 from vdmini_compress.videos.world import video_world
 from vdmini_compress.world import clips
 from vdmini_compress.world.pictures import HELD_OUT_PHOTOS
@@ -114,7 +115,7 @@ class Job:
 
     def _prepare(self, teacher: Engine, plan: PruningPlan) -> None:
         """Check disk and memory and open the work folder; one that another recipe left is emptied."""
-        wanted = preflight.needs(self.recipe, teacher, plan)
+        wanted = preflight.needs(self.recipe, teacher, plan, processes=self.processes.num_processes)
         preflight.check(wanted, self.output.parent, teacher.torch_device)
         self.say(f"this job {wanted}")
         key = hashlib.sha256(self.recipe.model_dump_json().encode()).hexdigest()

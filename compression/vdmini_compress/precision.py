@@ -18,8 +18,12 @@ def mixed_precision(device: torch.device) -> torch.autocast:
     Returns:
         `torch.autocast`, disabled on CPUs that would emulate.
     """
-    native = device.type != "cpu" or computes_bfloat16(torch.cpu.get_capabilities())
-    return torch.autocast(device.type, torch.bfloat16, enabled=native)
+    return torch.autocast(device.type, torch.bfloat16, enabled=trains_in_bfloat16(device))
+
+
+def trains_in_bfloat16(device: torch.device) -> bool:
+    """Whether `mixed_precision` changes anything on a device."""
+    return device.type != "cpu" or computes_bfloat16(torch.cpu.get_capabilities())
 
 
 def computes_bfloat16(capabilities: Mapping[str, Any]) -> bool:

@@ -28,6 +28,10 @@ BYTES_PER_WEIGHT = {"adamw": 20, "adamw-8bit": 14}
 of the 8-bit optimizer."""
 
 
+WHOLE_BYTES = 4
+"""Of a sharded weight besides its slices: a process is whole when it starts, and the first one when it saves."""
+
+
 class PreflightError(OSError):
     """A job that doesn't fit; the message says what it needs, what there is, and what to change."""
 
@@ -38,8 +42,8 @@ class Needs:
 
     Args:
         disk: for latents, checkpoints and the artifact.
-        weights: of memory, for both U-Nets, the gradients and the optimizer.
-        activations: of memory, for what all clips of a step keep for the backward pass.
+        weights: of memory in each process, for both U-Nets, the gradients and the optimizer.
+        activations: of memory in each process, for what all clips of a step keep for the backward pass.
     """
 
     disk: int
@@ -58,22 +62,36 @@ def gibibytes(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
-def needs(recipe: Recipe, teacher: Engine, plan: PruningPlan) -> Needs:
-    """Count what a job needs; nothing is allocated."""
+def needs(recipe: Recipe, teacher: Engine, plan: PruningPlan, *, processes: int = 1) -> Needs:
+    """Count what a job needs; nothing is allocated.
+
+    Args:
+        recipe: what is done.
+        teacher: its teacher.
+        plan: what is removed.
+        processes: how many train together.
+    """
     unet, size = teacher.pipeline.unet, latent_size(teacher)
     wanted = recipe.distill
     student: Any = empty_student(type(unet), unet.config, plan)
     trained = sum(p.numel() for p in student.parameters())
     if wanted.gradient_checkpointing:
         student.enable_gradient_checkpointing()
-    side_by_side = wanted.batch_size * (wanted.shards if teacher.torch_device.type == "cpu" else 1)
+    slices = processes if wanted.sharding == "full" else 1
+    threads = wanted.shards if teacher.torch_device.type == "cpu" and slices == 1 else 1
     per_clip = activation_bytes(student, **size) if wanted.steps else 0
     latents = size["num_frames"] * size["height"] * size["width"] * teacher.pipeline.vae.config.latent_channels
     return Needs(
         disk=6 * weight_bytes(recipe.teacher) + recipe.data.clips * 3 * 2 * latents + SPARE_BYTES,
-        weights=4 * sum(p.numel() for p in unet.parameters()) + trained * BYTES_PER_WEIGHT[wanted.optimizer],
-        activations=per_clip * side_by_side,
+        weights=4 * sum(p.numel() for p in unet.parameters()) + trained_bytes(trained, wanted.optimizer, slices),
+        activations=per_clip * wanted.batch_size * threads,
     )
+
+
+def trained_bytes(weights: int, optimizer: str, slices: int) -> int:
+    """Bytes in each process of so many trained weights, of which it keeps one of `slices` slices."""
+    kept = weights * BYTES_PER_WEIGHT[optimizer] // slices
+    return kept if slices == 1 else kept + weights * WHOLE_BYTES
 
 
 def check(wanted: Needs, folder: Path, device: torch.device) -> None:
@@ -97,7 +115,7 @@ def check(wanted: Needs, folder: Path, device: torch.device) -> None:
     if room < wanted.weights:
         raise PreflightError(
             f"{device} has {gibibytes(room)} of memory free and the weights alone need {gibibytes(wanted.weights)}; "
-            "set distill.optimizer to adamw-8bit, or take a larger machine"
+            "set distill.optimizer to adamw-8bit or distill.sharding to full, or take a larger machine"
         )
 
 

@@ -39,6 +39,11 @@ class Distill(Record):
     warmup: int = Field(default=20, ge=1, description="steps of linear warm-up")
     ema_decay: float = Field(default=0.98, ge=0, lt=1, description="decay per step of the weights that are kept")
     optimizer: Literal["adamw", "adamw-8bit"] = Field(default="adamw", description="adamw-8bit needs bitsandbytes")
+    sharding: Literal["none", "full"] = Field(
+        default="none",
+        description="full: several processes share the student's weights, gradients, averages and optimizer state, a "
+        "slice each (FSDP), and shards are computed in turn; with one process it changes nothing",
+    )
     gradient_checkpointing: bool = Field(default=False, description="recompute activations: less memory, more time")
     task_loss: Literal["squared", "pseudo-huber", "consistency"] = Field(
         default="squared",
@@ -71,6 +76,15 @@ class Distill(Record):
     )
     watch_every: int = Field(default=0, ge=0, description="steps between sample clips and guards; 0 makes none")
     checkpoint_every: int = Field(default=100, ge=1, description="steps between checkpoints")
+
+    @model_validator(mode="after")
+    def _the_optimizer_can_be_sharded(self) -> "Distill":
+        if (self.sharding, self.optimizer) == ("full", "adamw-8bit"):
+            raise ValueError(
+                "sharding full and optimizer adamw-8bit don't go together: its state is quantized in blocks, which "
+                "slices would cut; give optimizer adamw, which sharding makes small too"
+            )
+        return self
 
 
 class Evaluate(Record):

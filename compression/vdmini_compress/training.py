@@ -7,29 +7,23 @@ Under `accelerate launch` every process draws its own share of a step, and gradi
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
-from accelerate.utils import reduce
 from torch import Tensor, nn
 
 from vdmini_compress.player import Player
+from vdmini_compress.sharding import Alone, DataParallel, Sharding, layout_of, processes, shown
 from vdmini_compress.tracking import Tracker
 
 Losses = dict[str, Tensor]
 LossesOf = Callable[[torch.Generator, int], Losses]
 """Given a shard's generator and the step's number, named losses whose sum is minimised. With several shards it runs in
 several threads at once."""
-
-
-def processes() -> PartialState:
-    """The processes of this training: one, or those that `torchrun` or `accelerate launch` started."""
-    return PartialState(cpu=not torch.cuda.is_available())
 
 
 def generator_for(seed: int, step: int) -> torch.Generator:
@@ -61,7 +55,8 @@ class Schedule:
         log_every: steps between progress reports.
         shards: batches per step and process, whose gradients are averaged. On a CPU they are computed side by side, a
             thread each, which gets through more of a small model's short operations than one operation on two threads;
-            on a GPU one after the other, which saves memory.
+            on a GPU and with sharding one after the other, which saves memory.
+        sharding: "full" gives each of several processes a slice of the weights and of all that is kept per weight.
         seed: seed of the data and of all other randomness.
     """
 
@@ -75,6 +70,7 @@ class Schedule:
     checkpoint_every: int = 250
     log_every: int = 50
     shards: int = 1
+    sharding: Sharding = "none"
     seed: int = 0
 
 
@@ -83,7 +79,7 @@ class Opponent:
     """What a model is trained against, such as a discriminator; it moves after the model in every step.
 
     Args:
-        model: its trainable parameters are optimized.
+        model: its trainable parameters are optimized; it is never sharded.
         learning_rate: peak learning rate.
         losses_of: its losses, given the generator that the model's losses of the same shard were given.
     """
@@ -116,6 +112,7 @@ class Run:
         report: called with one line of progress text.
         opponent: what it is trained against.
         watch: what looks at it on the way.
+        alone: leave the other processes of this training out of it.
     """
 
     def __init__(
@@ -127,23 +124,31 @@ class Run:
         report: Callable[[str], None],
         opponent: Opponent | None = None,
         watch: Watch | None = None,
+        alone: bool = False,
     ) -> None:
         self.folder, self.schedule, self.report, self.opponent, self.watch = folder, schedule, report, opponent, watch
         folder.mkdir(parents=True, exist_ok=True)
-        self.processes = processes()
+        self.processes = Alone() if alone else processes()
         limits: dict[str, Any] = {
             "weight_decay": schedule.weight_decay,
             "max_grad_norm": schedule.max_grad_norm,
             "optimizer": schedule.optimizer,
         }
-        self.player = Player(model, learning_rate=schedule.learning_rate, ema_decay=schedule.ema_decay, **limits)
-        self.other = opponent and Player(opponent.model, learning_rate=opponent.learning_rate, **limits)
-        each = max(1, torch.get_num_threads() // schedule.shards)
-        self._threads = ThreadPoolExecutor(schedule.shards, initializer=torch.set_num_threads, initargs=(each,))
+        layout = layout_of(model, schedule.sharding, self.processes, threads=schedule.shards)
+        self.player = Player(layout, learning_rate=schedule.learning_rate, ema_decay=schedule.ema_decay, **limits)
+        self.other: Player | None = None
+        if opponent:
+            whole = DataParallel(opponent.model, self.processes, threads=schedule.shards)
+            self.other = Player(whole, learning_rate=opponent.learning_rate, **limits)
         self.step = 0
         self.seconds = 0.0
         self.tracker = Tracker(folder) if self.processes.is_main_process else None
         self._resume()
+
+    @property
+    def model(self) -> nn.Module:
+        """What losses must run: the model that is trained, or its slices."""
+        return self.player.layout.model
 
     @property
     def checkpoint(self) -> Path:
@@ -162,23 +167,25 @@ class Run:
 
     def save(self) -> None:
         """Write the checkpoint atomically; with several processes the first one writes."""
+        state = {"player": self.player.state(), "step": self.step, "seconds": self.seconds}
+        if self.other:
+            state["other"] = self.other.state()
         if self.processes.is_main_process:
-            state = {"player": self.player.state(), "step": self.step, "seconds": self.seconds}
-            if self.other:
-                state["other"] = self.other.state()
-            partial = self.checkpoint.with_suffix(".partial")
-            torch.save(state, partial)
-            os.replace(partial, self.checkpoint)
+            unfinished = self.checkpoint.with_suffix(".partial")
+            torch.save(state, unfinished)
+            os.replace(unfinished, self.checkpoint)
         self.processes.wait_for_everyone()
 
     def train(self, losses_of: LossesOf) -> None:
         """Train to the end of the schedule and load the averaged weights into the model.
 
+        A sharded model has them in the first process alone and is empty elsewhere.
+
         Args:
-            losses_of: of the model.
+            losses_of: of `model`.
 
         Raises:
-            FloatingPointError: when a loss is no longer finite.
+            FloatingPointError: when a loss or a gradient is no longer finite.
         """
         while self.step < self.schedule.steps:
             start = time.monotonic()
@@ -191,6 +198,7 @@ class Run:
         if self.tracker:
             self.tracker.close()
         self.player.swap_average()
+        self.player.layout.show()
 
     def _move(self, player: Player, losses_of: LossesOf) -> Losses:
         """One optimizer step of one player; returns its mean losses."""
@@ -205,43 +213,24 @@ class Run:
         """Leave the mean gradient over shards and processes in the parameters; return the mean losses."""
         first = (self.step * self.processes.num_processes + self.processes.process_index) * self.schedule.shards
 
-        def differentiate(shard: int) -> tuple[Losses, tuple[Tensor | None, ...]]:
-            losses = losses_of(generator_for(self.schedule.seed, first + shard), self.step)
-            total = torch.stack(list(losses.values())).sum()
-            gradients = torch.autograd.grad(total, player.trained, allow_unused=True)
-            return {name: loss.detach() for name, loss in losses.items()}, gradients
+        def draw(shard: int) -> Losses:
+            return losses_of(generator_for(self.schedule.seed, first + shard), self.step)
 
-        done = list(self._map(differentiate, player))
-        player.set_gradients([gradients for _, gradients in done])
-        mean = {name: torch.stack([losses[name] for losses, _ in done]).mean() for name in done[0][0]}
-        return self._shared(player, mean)
+        return player.layout.differentiate([partial(draw, shard) for shard in range(self.schedule.shards)])
 
-    def _map(self, differentiate: Callable[[int], Any], player: Player) -> Sequence[Any]:
-        shards = range(self.schedule.shards)
-        if len(shards) == 1 or player.trained[0].device.type != "cpu":
-            return [differentiate(shard) for shard in shards]
-        return list(self._threads.map(differentiate, shards))
-
-    def _shared(self, player: Player, losses: Losses) -> Losses:
-        """The same over all processes."""
-        if self.processes.num_processes == 1:
-            return losses
-        for parameter in player.trained:
-            if parameter.grad is not None:
-                parameter.grad = reduce(parameter.grad, "mean")
-        shared: Losses = reduce(losses, "mean")
-        return shared
+    def _look(self, watch: Watch) -> dict[str, float]:
+        """What the watch sees, in the first process; the others take part in gathering the weights."""
+        self.player.swap_average()
+        try:
+            with shown(self.player.layout):
+                return watch.look(self.step) if self.tracker else {}
+        finally:
+            self.player.swap_average()
 
     def _report(self, losses: Losses) -> None:
         """Log, look and save where the step's number says so."""
         wanted, last = self.schedule, self.step == self.schedule.steps
-        seen: dict[str, float] = {}
-        if self.watch and self.tracker and (self.step % self.watch.every == 0 or last):
-            self.player.swap_average()
-            try:
-                seen = self.watch.look(self.step)
-            finally:
-                self.player.swap_average()
+        seen = self._look(self.watch) if self.watch and (self.step % self.watch.every == 0 or last) else {}
         if self.tracker and (self.step % wanted.log_every == 0 or seen):
             values = {name: value.item() for name, value in losses.items()} | seen
             self.tracker.add(self.step, {"seconds": round(self.seconds, 1)} | values)

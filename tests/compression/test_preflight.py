@@ -11,6 +11,7 @@ from vdmini.engine import Engine
 from vdmini.plan import PruningPlan
 from vdmini_compress import preflight
 from vdmini_compress.planning import find_subject
+from vdmini_compress.preflight import BYTES_PER_WEIGHT, WHOLE_BYTES
 from vdmini_compress.pruning import latent_size, resolve_plan
 from vdmini_compress.recipe import load_recipe
 
@@ -60,6 +61,15 @@ def test_needs_follow_the_recipe(root: Path, teacher_engine: Engine, task: str) 
     assert twice.activations == 2 * small.activations
     assert eight_bit.weights < small.weights < whole.weights
     assert "of disk and" in str(small)
+
+
+def test_sharing_out_a_student_needs_less_memory_in_each_process(root: Path, teacher_engine: Engine, task: str) -> None:
+    path = root / "compression" / "recipes" / f"small-{task}.yaml"
+    plan, sharded = resolve_plan("paper", teacher_engine), load_recipe(path, ["distill.sharding=full"])
+    alone, two, four = (preflight.needs(sharded, teacher_engine, plan, processes=count).weights for count in (1, 2, 4))
+    assert alone == preflight.needs(load_recipe(path), teacher_engine, plan, processes=4).weights
+    per_weight = BYTES_PER_WEIGHT["adamw"]
+    assert (two - four) / (alone - two) == pytest.approx((per_weight / 4) / (per_weight / 2 - WHOLE_BYTES), rel=1e-6)
 
 
 def test_too_little_disk_or_memory_is_refused_with_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

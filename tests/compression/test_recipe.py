@@ -33,6 +33,7 @@ def test_settings_on_the_command_line_replace_those_of_the_file(recipe: Path) ->
         ("distill.steps=-1", r"distill\.steps.*greater than or equal to 0"),
         ("latency.runs=3", r"latency\.runs.*greater than or equal to 20"),
         ("data.source=youtube", r"data\.source.*small-world"),
+        ("distill={sharding: full, optimizer: adamw-8bit, steps: 1, batch_size: 1, learning_rate: 1.0e-3}", "slices"),
         ("distill", "sets nothing"),
         ("seed.deep=1", "has no fields of its own"),
     ],

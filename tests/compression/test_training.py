@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vdmini_compress.player import Player
+from vdmini_compress.sharding import Alone, DataParallel
 from vdmini_compress.training import Opponent, Run, Schedule, Watch, generator_for, warm_cosine
 
 SCHEDULE = Schedule(steps=12, learning_rate=0.01, warmup=3, checkpoint_every=4, log_every=5, seed=7)
@@ -88,6 +89,15 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_so(tmp_path: Path) -> 
         run.train(lambda *_: {"bad": next(net.parameters()).sum() * math.nan})
 
 
+def test_a_gradient_that_is_not_finite_stops_the_run_before_it_moves_anything(tmp_path: Path) -> None:
+    net = model()
+    before = [parameter.detach().clone() for parameter in net.parameters()]
+    run = Run(tmp_path, net, SCHEDULE, report=lambda _: None)
+    with pytest.raises(FloatingPointError, match="gradients are not finite at step 0"):
+        run.train(lambda *_: {"steep": (next(net.parameters()) * 0).sum().sqrt()})
+    assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+
 def test_an_opponent_moves_after_the_model_and_its_weights_are_saved_too(tmp_path: Path) -> None:
     def game(folder: Path, kill_at: int | None = None) -> list[Tensor]:
         net, rival = model(), nn.Linear(1, 1)
@@ -128,7 +138,7 @@ def test_a_watch_sees_the_averaged_weights_and_changes_nothing(tmp_path: Path) -
 
 def test_an_unknown_or_missing_optimizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="optimizer 'sgd' is unknown; give one of adamw, adamw-8bit"):
-        Player(model(), learning_rate=0.1, optimizer="sgd")
+        Player(DataParallel(model(), Alone()), learning_rate=0.1, optimizer="sgd")
 
 
 def test_the_learning_rate_warms_up_and_falls() -> None:

@@ -155,7 +155,7 @@ def heal(healing: Healing, folder: Path, *, seed: int, report: Callable[[str], N
         seed=seed,
     )
     decoder = healing.vae.requires_grad_(False).eval().decoder.requires_grad_(True)
-    run = Run(folder, decoder, schedule, report=report, opponent=healing.opponent())
+    run = Run(folder, decoder, schedule, report=report, opponent=healing.opponent(), alone=True)
     run.train(healing.losses)
     decoder.requires_grad_(False)
     return run.seconds
