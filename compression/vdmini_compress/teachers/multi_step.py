@@ -28,7 +28,7 @@ class SmallMultiStep(SmallImageToVideo):
 
     name = "small-svd"
     decoder_schedule: Schedule | None = None
-    denoiser_schedule = Schedule(steps=800, learning_rate=1e-3, shards=2, checkpoint_every=100, seed=2)
+    denoiser_schedule = Schedule(steps=1000, learning_rate=1e-3, shards=2, checkpoint_every=100, seed=2)
 
     def denoiser_losses(
         self, denoiser: UNetSpatioTemporalConditionModel, cache: dict[str, Tensor], device: torch.device
