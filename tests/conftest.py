@@ -1,10 +1,13 @@
 """What all tests share: the committed artifacts, and the rule that CI skips nothing."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from vdmini.engine import Engine, load_engine
 
@@ -22,18 +25,21 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         report.longrepr = f"{item.nodeid} was skipped, and VDMINI_NO_SKIPS forbids that: {report.longrepr}"
 
 
-def group_of(item: pytest.Item) -> str:
-    """Tests of one group share a process, and with it what their session's fixtures made."""
-    if "tests/service/" in item.path.as_posix():
-        return "service"
-    callspec = getattr(item, "callspec", None)
-    return f"{item.path.stem} {callspec.params.get('task', '') if callspec else ''}"
+class Groups(LoadScopeScheduling):
+    """Tests of one group share a process, and with it what their session's fixtures made.
+
+    Marks would say so, too, but xdist 3.8 loses them under pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path, _, test = nodeid.partition("::")
+        if "tests/service/" in path:
+            return "service"
+        return " ".join([path, *(task for task in TEACHERS if re.search(rf"[\[-]{task}[]-]", test))])
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist's own, which reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
+    return Groups(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,12 @@
 """Several processes train one model: what two of them learn is what one learns from the same batches."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 SCRIPT = """
@@ -35,11 +37,20 @@ if run.processes.is_main_process:  # such as the healing of a decoder; the other
 """
 
 
-def trained(folder: Path, launcher: list[str], shards: int) -> tuple[dict[str, torch.Tensor], str]:
-    script = folder.with_suffix(".py")
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    sides = {side: state[side]["parameters"] for side in ("player", "other")}
+    return {f"{side}.{i}": value for side, values in sides.items() for i, value in enumerate(values)}
+
+
+def test_two_processes_learn_what_two_shards_of_one_learn_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, two, one = tmp_path / "train.py", tmp_path / "two", tmp_path / "one"
     script.write_text(SCRIPT)
     done = subprocess.run(
-        [sys.executable, *launcher, str(script), str(folder), str(shards)],
+        # On CPUs `accelerate launch` starts several processes through MPI alone; torchrun needs none.
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(script), str(two), "1"],
         capture_output=True,
         text=True,
         timeout=240,
@@ -47,16 +58,10 @@ def trained(folder: Path, launcher: list[str], shards: int) -> tuple[dict[str, t
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    state = torch.load(folder / "checkpoint.pt", weights_only=True)
-    sides = {side: state[side]["parameters"] for side in ("player", "other")}
-    return {f"{side}.{i}": value for side, values in sides.items() for i, value in enumerate(values)}, done.stdout
-
-
-def test_two_processes_learn_what_two_shards_of_one_learn_bit_for_bit(tmp_path: Path) -> None:
-    # On CPUs `accelerate launch` starts several processes through MPI alone; torchrun needs none.
-    together, said = trained(tmp_path / "two", ["-m", "torch.distributed.run", "--nproc-per-node", "2"], 1)
-    alone, _ = trained(tmp_path / "one", [], 2)
+    monkeypatch.setattr(sys, "argv", [str(script), str(one), "2"])
+    runpy.run_path(str(script))
+    together, alone = weights(two), weights(one)
     assert all(torch.equal(together[name], alone[name]) for name in alone)
-    assert said.count("step 6/6") == 2
-    assert (tmp_path / "two" / "alone" / "checkpoint.pt").exists()
-    assert (tmp_path / "two" / "log.jsonl").read_text().count("\n") == 2
+    assert done.stdout.count("step 6/6") == 2
+    assert (two / "alone" / "checkpoint.pt").exists()
+    assert (two / "log.jsonl").read_text().count("\n") == 2

@@ -50,11 +50,11 @@ cache = {
     "image_embeds_ND": torch.randn(4, 16),
 }
 WANTED = {
-    "steps": 3, "batch_size": 1, "shards": 2, "learning_rate": 3e-4, "warmup": 1, "checkpoint_every": 2,
+    "steps": 3, "batch_size": 1, "learning_rate": 3e-4, "warmup": 1, "checkpoint_every": 2,
     "lambda_mca": 1.0, "task_loss": "pseudo-huber",
 }
 SHARDED = {"sharding": "full", "gradient_checkpointing": True}
-FEATURES = {"lambda_task": 0, "lambda_output": 0, "lambda_mca": 0}
+FEATURES = {"steps": 1, "lambda_task": 0, "lambda_output": 0, "lambda_mca": 0}
 
 
 class Killed(Exception):
@@ -86,12 +86,12 @@ def healed(name, kind=Distillation, **changes):
         print(name, type(student).__name__)
 
 
-healed("whole")
-healed("sharded", **SHARDED)
-healed("cut", kind=Cut, **SHARDED)
-healed("cut", **SHARDED)
-healed("moved", kind=Cut)
-healed("moved", **SHARDED)
+healed("whole", shards=2)
+healed("sharded", shards=2, **SHARDED)
+healed("cut", kind=Cut, shards=2, **SHARDED)
+healed("cut", shards=2, **SHARDED)
+healed("moved", kind=Cut, shards=2)
+healed("moved", shards=2, **SHARDED)
 healed("features", **FEATURES)
 healed("sharded-features", **FEATURES, **SHARDED)
 '''

@@ -32,7 +32,7 @@ LEVELS = 4
 INNERMOST = ("down_blocks.2.downsamplers.0", "down_blocks.3", "mid_block", "up_blocks.0")
 FIXTURES = ("tiny_svd", "tiny_fps", "tiny_unet3d")
 few_examples = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+    max_examples=16, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )
 
 
