@@ -1,7 +1,8 @@
 """The discriminator of MCA: spatial and temporal heads on the frozen encoder of a teacher's U-Net.
 
-After SF-V (arXiv 2406.04324, section 4.2): a head of each kind after every Down stage, and only heads are trained. The
-papers leave the heads' layout open; here a head is a residual convolution of its own kind with a projection on the
+After SF-V (arXiv 2406.04324, section 4.2): a head of each kind after every Down stage, and only heads are trained. One
+more of each sees what enters the stages: an encoder may hardly look at its latents where its conditions tell it all,
+as the small text-to-video teacher's does. The papers leave the heads' layout open; here a head is a residual convolution of its own kind with a projection on the
 noise level and the conditions (arXiv 1802.05637). It leaves the losses to `vdmini_compress.losses`.
 
 Legend: B clips, F frames, C channels, H height, W width of a stage, D features, K logits of a head.
@@ -42,21 +43,21 @@ class _Encoded(Exception):
 
 
 def encode(unet: Any, batch: Noised) -> list[Tensor]:
-    """Outputs [B*F, C, H, W] of a U-Net's Down stages; its middle and Up stages are not run.
+    """What enters a U-Net's Down stages and what each of them makes, [B*F, C, H, W]; later stages are not run.
 
     Gradients flow to the batch's latents. Several threads may encode with one U-Net.
     """
     outputs: list[Tensor] = []
     owner, stages = threading.get_ident(), list(unet.down_blocks)
 
-    def collect(module: nn.Module, _: Any, output: tuple[Tensor, Any]) -> None:
+    def collect(module: nn.Module, _: Any, output: Any) -> None:
         if threading.get_ident() != owner:
             return
-        outputs.append(output[0])
+        outputs.append(output if module is unet.conv_in else output[0])
         if module is stages[-1]:
             raise _Encoded
 
-    handles = [stage.register_forward_hook(collect) for stage in stages]
+    handles = [module.register_forward_hook(collect) for module in (unet.conv_in, *stages)]
     try:
         batch.run(unet)
     except _Encoded:
@@ -116,7 +117,7 @@ class Discriminator(nn.Module):
     """All heads. The encoder isn't part of it: it is handed features.
 
     Args:
-        channels: C of each stage, shallow to deep.
+        channels: C of what enters the stages and of each stage, shallow to deep.
         conditions: D of `Noised.condition_BD`.
         hidden: channels inside a head.
     """
@@ -129,14 +130,15 @@ class Discriminator(nn.Module):
 
     @classmethod
     def of(cls, unet: Any, conditions: int, *, hidden: int = 64) -> "Discriminator":
-        """Heads that fit a U-Net's Down stages."""
-        return cls(tuple(unet.config["block_out_channels"]), conditions, hidden=hidden)
+        """Heads that fit what `encode` makes of a U-Net."""
+        stages = unet.config["block_out_channels"]
+        return cls((stages[0], *stages), conditions, hidden=hidden)
 
     def forward(self, features: Sequence[Tensor], batch: Noised) -> list[Tensor]:
         """Logits of each head, [B, K]; higher means more like the teacher's clips.
 
         Args:
-            features: of each stage, from `encode`.
+            features: from `encode`.
             batch: what was encoded.
         """
         told = torch.cat([batch.condition_BD.float(), noise_features(batch.log_sigma_B)], dim=1)

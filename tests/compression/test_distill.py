@@ -70,7 +70,7 @@ def test_the_encoder_stops_after_the_last_down_stage_with_the_features_of_a_whol
 ) -> None:
     unet = teacher_engine.pipeline.unet
     batch = WORLDS[task].draw(teacher_engine.pipeline, cache, settings(task), generator_for(0, 0))
-    stages = {str(i): f"down_blocks.{i}" for i in range(4)}
+    stages = {"0": "conv_in"} | {str(i + 1): f"down_blocks.{i}" for i in range(4)}
     with torch.no_grad(), tapped(unet, stages) as whole:
         batch.run(unet)
     calls: list[int] = []
@@ -80,7 +80,7 @@ def test_the_encoder_stops_after_the_last_down_stage_with_the_features_of_a_whol
     handle.remove()
     assert not calls
     assert all(torch.equal(a, whole[str(i)]) for i, a in enumerate(features))
-    assert not any(stage._forward_hooks for stage in unet.down_blocks)
+    assert not any(module._forward_hooks for module in (unet.conv_in, *unet.down_blocks))
 
 
 def test_the_students_step_reaches_the_student_alone(distillation_of: Callable[..., Distillation]) -> None:
