@@ -2,8 +2,8 @@
 
 After SF-V (arXiv 2406.04324, section 4.2): a head of each kind after every Down stage, and only heads are trained. One
 more of each sees what enters the stages: an encoder may hardly look at its latents where its conditions tell it all, as
-the small text-to-video teacher's does. The papers leave the heads' layout open; here a head is a residual convolution of
-its own kind with a projection on the noise level and the conditions (arXiv 1802.05637). It leaves the losses to
+the small text-to-video teacher's does. The papers leave the heads' layout open; here a head is a residual convolution
+of its own kind with a projection on the noise level and the conditions (arXiv 1802.05637). It leaves the losses to
 `vdmini_compress.losses`.
 
 Legend: B clips, F frames, C channels, H height, W width of a stage, D features, K logits of a head.
