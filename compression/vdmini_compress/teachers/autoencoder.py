@@ -52,8 +52,7 @@ def decoder_sensitivity(vae: Any, latents_BFCHW: Tensor, *, nudge: float = 0.1) 
 
     Args:
         vae: either VAE.
-        latents_BFCHW: scaled latents; one frame of the first `SENSITIVITY_CLIPS` clips is looked at: more pictures tell
-            more than more frames of one.
+        latents_BFCHW: scaled latents; one frame of each of the first `SENSITIVITY_CLIPS` clips is looked at.
         nudge: standard deviation of the noise that is put on one channel at a time.
 
     Returns:
