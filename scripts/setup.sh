@@ -22,6 +22,9 @@ else
     uv=(.venv/bin/uv)
 fi
 
+# Where the machine has certificates of its own, as behind a proxy that inspects TLS, uv shall trust what pip trusts.
+[ ! -e /etc/ssl/certs/ca-certificates.crt ] || export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}"
+
 # A folder of wheels that the environment names comes first; elsewhere uv picks the CPU or CUDA build of torch itself.
 options=(--python .venv/bin/python --constraint constraints.txt --compile-bytecode --quiet)
 if [ -n "${PIP_FIND_LINKS:-}" ]; then
