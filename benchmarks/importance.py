@@ -103,7 +103,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
         axes.grid(axis="y", alpha=0.3)
         axes.tick_params(axis="x", rotation=60)
     figure.suptitle(
-        f"{record['teacher']}: one R-A pair off at a time, no healing (mean and sd of {record['seeds']} seeds)"
+        f"{record['teacher']}: one R-A pair off at a time, no healing (colour: depth; mean and sd of {record['seeds']} seeds)"
     )
     figure.savefig(path, dpi=100)
 
