@@ -102,9 +102,8 @@ def draw(record: dict[str, Any], path: Path) -> None:
         axes.set(title=f"{title}, as a multiple of the teacher's own", yscale="symlog")
         axes.grid(axis="y", alpha=0.3)
         axes.tick_params(axis="x", rotation=60)
-    figure.suptitle(
-        f"{record['teacher']}: one R-A pair off at a time, no healing (colour: depth; mean and sd of {record['seeds']} seeds)"
-    )
+    spread_over = f"colour: depth; mean and sd of {record['seeds']} seeds"
+    figure.suptitle(f"{record['teacher']}: one R-A pair off at a time, no healing ({spread_over})")
     figure.savefig(path, dpi=100)
 
 
