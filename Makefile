@@ -18,7 +18,7 @@ demo: .venv/.ready ## compress the small teachers, serve them, write MP4s and a 
 	@$(BIN)/python scripts/demo.py
 
 test: .venv/.ready ## run all tests with coverage
-	@unset PYTHONWARNINGS; $(BIN)/coverage erase; OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -n 2 && $(BIN)/coverage combine -q && $(BIN)/coverage report --skip-covered
+	@unset PYTHONWARNINGS; $(BIN)/coverage erase; OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -n 2 --no-loadscope-reorder && $(BIN)/coverage combine -q && $(BIN)/coverage report --skip-covered
 
 check: .venv/.ready ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

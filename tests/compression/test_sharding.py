@@ -1,6 +1,5 @@
 """A sharded student learns what a whole one learns, in two real processes, whatever else a healing asks for."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -98,7 +97,7 @@ healed("sharded-features", **FEATURES, **SHARDED)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def made(tmp_path_factory: pytest.TempPathFactory, untraced: dict[str, str]) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("sharding")
     script = folder / "heal.py"
     script.write_text(SCRIPT)
@@ -107,7 +106,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         capture_output=True,
         text=True,
         timeout=240,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+        env=untraced | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
         check=False,
     )
     assert done.returncode == 0, done.stderr

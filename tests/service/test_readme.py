@@ -28,7 +28,7 @@ def test_every_make_target_it_names_exists() -> None:
 
 
 @pytest.mark.parametrize("line", [line for line in commands() if not line.startswith("make ")])
-def test_a_command_of_the_readme_works(line: str, service, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_command_of_the_readme_works(line: str, service, tmp_path: Path, untraced: dict[str, str]) -> None:  # type: ignore[no-untyped-def]
     Image.fromarray(data.chelsea()).save(tmp_path / "photo.png")
     line = line.replace("http://127.0.0.1:8000", service.url).replace("compression/", f"{ROOT}/compression/")
     words = shlex.split(line)
@@ -36,7 +36,7 @@ def test_a_command_of_the_readme_works(line: str, service, tmp_path: Path) -> No
         words[0] = str(Path(sys.executable).parent / Path(words[0]).name)
     if "generate" in words:
         words += ["--url", service.url]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=240, check=False)
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=240, check=False, env=untraced)
     assert done.returncode == 0, done.stderr.decode()
     for flag, name in pairwise(words):
         if flag == "-o":
@@ -45,9 +45,13 @@ def test_a_command_of_the_readme_works(line: str, service, tmp_path: Path) -> No
         assert done.stdout.strip().startswith(b"{")
 
 
-def test_the_python_of_the_readme_opens_the_artifact() -> None:
+def test_the_python_of_the_readme_opens_the_artifact(untraced: dict[str, str]) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", code], cwd=ROOT, capture_output=True, check=False
+        [sys.executable, "-W", "error::UserWarning", "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+        env=untraced,
     )
     assert done.returncode == 0, done.stderr.decode()

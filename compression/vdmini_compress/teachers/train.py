@@ -184,6 +184,6 @@ def training_record(teacher: Teacher, folder: Path) -> dict[str, Any]:
     for part, schedule in schedules.items():
         checkpoint = folder / part / "checkpoint.pt"
         if schedule is not None and checkpoint.exists():
-            state = torch.load(checkpoint, weights_only=True)
+            state = torch.load(checkpoint, weights_only=True, mmap=True)
             record[part] = asdict(schedule) | {"seconds": round(state["seconds"])}
     return record
