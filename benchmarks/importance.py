@@ -4,7 +4,8 @@
     python benchmarks/importance.py runs/importance/NAME-* --output benchmarks/results/NAME.json --picture docs/NAME.png
 
 A block's motion share is m / (m + c), where m and c are its motion and content lost as multiples of the teacher's own
-errors: above one half it is worth more to motion. Depth is counted from the outermost stage.
+errors: above one half it is worth more to motion. A block that loses less than a hundredth of either is idle, and its
+share says nothing. Depth is counted from the outermost stage.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from scipy.stats import spearmanr
 from vdmini_compress.importance import BlockImportance, ImportanceReport
 from vdmini_compress.importance_plot import depth_of
 
+IDLE = 0.01
 MEASURES = ("content_lost", "motion_lost", "motion_share", "milliseconds_saved")
 
 
@@ -58,15 +60,33 @@ def by_block(reports: Sequence[ImportanceReport]) -> list[dict[str, Any]]:
     return rows
 
 
+def idle(worth: dict[str, float]) -> bool:
+    """Whether a block does nothing that can be told from rounding."""
+    return max(worth["content_lost"], worth["motion_lost"]) < IDLE
+
+
 def correlations(reports: Sequence[ImportanceReport]) -> dict[str, Any]:
-    """Spearman's correlation of each measure with depth, over the pairs of each seed."""
+    """Spearman's correlation of each measure with depth, over each seed's pairs; idle ones have no share."""
     found: dict[str, list[float]] = {name: [] for name in MEASURES[:3]}
     for report in reports:
-        pairs = [block for block in report.blocks if block.kind == "pair"]
-        depths = [depth_of(block, report.stages - 1) for block in pairs]
+        pairs = [
+            (depth_of(block, report.stages - 1), measured(block, report))
+            for block in report.blocks
+            if block.kind == "pair"
+        ]
         for name, values in found.items():
-            values.append(float(spearmanr(depths, [measured(block, report)[name] for block in pairs]).statistic))
+            rows = [(depth, worth[name]) for depth, worth in pairs if name != "motion_share" or not idle(worth)]
+            values.append(float(spearmanr(*zip(*rows, strict=True)).statistic))
     return {name: spread(values) for name, values in found.items()}
+
+
+def idle_pairs(reports: Sequence[ImportanceReport]) -> list[str]:
+    """Pairs that are idle with every seed."""
+    sets = [
+        {block.label for block in report.blocks if block.kind == "pair" and idle(measured(block, report))}
+        for report in reports
+    ]
+    return sorted(set.intersection(*sets))
 
 
 def by_stage(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -124,12 +144,17 @@ def main() -> None:
         "seeds": len(reports),
         "clips": reports[0].clips,
         "correlation_with_depth": correlations(reports),
+        "idle_pairs": idle_pairs(reports),
         "stages": by_stage(rows),
         "blocks": rows,
     }
     arguments.output.write_text(json.dumps(record, indent=2) + "\n")
     draw(record, arguments.picture)
-    print(json.dumps({key: record[key] for key in ("teacher", "correlation_with_depth", "stages")}, indent=2))
+    print(
+        json.dumps(
+            {key: record[key] for key in ("teacher", "correlation_with_depth", "idle_pairs", "stages")}, indent=2
+        )
+    )
 
 
 if __name__ == "__main__":
