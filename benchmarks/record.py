@@ -16,6 +16,10 @@ def main(command: str, folders: list[str]) -> None:
     """Print the record as JSON."""
     manifests = [json.loads((Path(folder) / "vdmini.json").read_text()) for folder in folders]
     artifacts = [{key: manifest[key] for key in KEPT} for manifest in manifests]
+    for artifact, folder in zip(artifacts, folders, strict=True):
+        decoder = Path(folder) / "decoder.json"
+        if decoder.exists():
+            artifact["decoder"] = json.loads(decoder.read_text())
     print(json.dumps(provenance(command) | {"artifacts": artifacts}, indent=2))
 
 

@@ -210,7 +210,7 @@ def _flops_by_module(model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, i
     """FLOPs of one forward pass by module name; '' is the whole model."""
     config = {name: value for name, value in getattr(model, "config", {}).items() if not name.startswith("_")}
     shapes = tuple((name, tensor.shape) for name, tensor in model.state_dict().items())
-    sizes = tuple((name, tensor.shape) for name, tensor in inputs.items() if isinstance(tensor, torch.Tensor))
+    sizes = tuple((name, getattr(value, "shape", value)) for name, value in inputs.items())
     key = type(model), repr(config), shapes, sizes
     if key not in _COUNTED:
         _COUNTED[key] = _count(model, inputs)
