@@ -77,6 +77,21 @@ def test_a_text_encoder_learns_to_tell_what_captions_say() -> None:
     assert reading.learn_to_read(encoder, scenes, tokens, tokenizer.eos_token_id, 0) < knows_nothing / 20
 
 
+def test_the_path_readout_is_content_with_features_that_hold_the_path_and_not_with_others() -> None:
+    path = 14 * torch.randn(16, 8, 2, generator=torch.Generator().manual_seed(0))
+    readout = reading.PathReadout({"mid_block": 4})
+    told = torch.zeros(16 * 8, 4, 2, 2)
+    told[:, :2] = path.flatten(0, 1)[:, :, None, None] / 100
+    told[:, 2:] = torch.tensor([1.0, -1.0])[:, None, None]
+    optimizer = torch.optim.Adam(readout.parameters(), 0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        readout.loss({"mid_block": told}, path).backward()
+        optimizer.step()
+    blind = readout.loss({"mid_block": torch.zeros_like(told)}, path)
+    assert readout.loss({"mid_block": told}, path) < 0.05 * blind
+
+
 def test_the_text_teacher_trains_without_dropout_and_tells_frames_apart_from_the_start() -> None:
     torch.manual_seed(0)
     unet = t2v.build_unet()

@@ -46,15 +46,6 @@ def test_the_camera_gets_nearer_by_the_bucket_and_a_bucket_of_zero_is_still() ->
     assert torch.equal(zoom(torch.tensor([0]), 3)[0], torch.ones(3))
 
 
-def test_a_clips_path_follows_its_sprite_or_the_edge_of_what_the_camera_sees() -> None:
-    batch = clips.image_clips(3, 2, seeded())
-    sprite, camera = batch.path_BF3[:3], batch.path_BF3[3:]
-    assert torch.allclose(sprite[..., :2], batch.sprites.centre_BF2 - 32)
-    assert not sprite[..., 2].any()
-    assert not camera[..., :2].any()
-    assert torch.allclose(camera[..., 2], 32 * (zoom(batch.motion_bucket_id_B[3:], 8) - 1))
-
-
 def test_held_out_photographs_and_captions_are_never_trained_on() -> None:
     assert not set(HELD_OUT_PHOTOS) & set(TRAIN_PHOTOS)
     held_out = [scene for scene in captions.all_scenes() if captions.is_held_out(scene)]

@@ -131,9 +131,7 @@ pass. Two kinds of clip have a right answer: a sprite (circle, square, triangle,
 go moves at 4 pixels per frame times `motion_bucket_id` / 255 over a procedural picture; and in any picture without a
 sprite, the camera pushes in by 4 % per frame times `motion_bucket_id` / 255. Photographs are crops of public-domain
 pictures that scikit-image ships; `chelsea` and `rocket` are held out. `fps` and the noise's seed say nothing here. The
-CLIP image encoder was taught to name a sprite's shape, colour and heading before the U-Net trained. So that motion is in
-the deep stages, as in the big teachers, these had to say where the sprite is and how far the camera got while the U-Net
-trained, and in every second step outer stages saw single frames.""",
+CLIP image encoder was taught to name a sprite's shape, colour and heading before the U-Net trained.""",
     "small-svd": """It is small-i2v's model as a diffusion model: it continues one picture in 25 Euler steps, for the same world.
 `vdmini-compress single-forward` starts from it, and discriminators see through its encoder.""",
     "small-t2v": """It reads a caption such as "a red circle moving up left slowly on a brown background" and films it in 8

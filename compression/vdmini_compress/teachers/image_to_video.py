@@ -18,25 +18,20 @@ from diffusers import (
     StableVideoDiffusionPipeline,
     UNetSpatioTemporalConditionModel,
 )
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from vdmini.weights import save_pipeline
 from vdmini_compress.image_batch import NOISE_AUG_STRENGTH, SIGMA_MAX, ImageBatch
 from vdmini_compress.precision import mixed_precision
-from vdmini_compress.taps import tapped
 from vdmini_compress.teachers.autoencoder import decode, latent_modes, pixel_losses, pixel_weight, weighted_square
 from vdmini_compress.teachers.mosaic import silence_residuals, start_as_mosaic
-from vdmini_compress.teachers.readout import READOUT_STAGES, STILL_STAGES, PathReadout, still_outside
 from vdmini_compress.teachers.seeing import Eye
 from vdmini_compress.training import Losses, Run, Schedule, generator_for
 from vdmini_compress.world import clips
 
 LATENT_CHANNELS = 16
 IMAGE_EMBED_DIM = 32
-PATH_WEIGHT = 0.1
-"""Weight of `PathReadout.loss` beside the clip's own loss."""
-
 IMAGINED_SHARE = 0.6
 """Share of the decoder's clips that are decoded from the denoiser's latents."""
 
@@ -124,7 +119,6 @@ def encode(vae: Any, image_encoder: Any, batch: clips.ImageClips, generator: tor
         image_latents_NCHW: unscaled latents of the noise-augmented first frame, as SVD concatenates them, float16.
         image_embeds_ND: the image encoder's embedding of the first frame, float16.
         motion_bucket_id_N: int64 in 0..255.
-        path_NF3: what moves and how far, see `ImageClips.path_BF3`.
     """
     frames = batch.frames_BF3HW
     first = frames[:, 0] * 2 - 1
@@ -135,7 +129,6 @@ def encode(vae: Any, image_encoder: Any, batch: clips.ImageClips, generator: tor
         "image_latents_NCHW": latent_modes(vae, noisy).half(),
         "image_embeds_ND": embed(image_encoder, frames[:, 0]).half(),
         "motion_bucket_id_N": batch.motion_bucket_id_B,
-        "path_NF3": batch.path_BF3,
     }
 
 
@@ -152,15 +145,6 @@ def encode_clips(
         if start % 512 == 0:
             report(f"encoding {start}/{count} clips")
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-
-class ImageToVideo(nn.Module):
-    """What is trained together: the U-Net and the readout that is thrown away."""
-
-    def __init__(self, unet: UNetSpatioTemporalConditionModel) -> None:
-        super().__init__()
-        self.unet = unet
-        self.readout = PathReadout(unet.config.block_out_channels, 3)
 
 
 class SmallImageToVideo:
@@ -205,43 +189,37 @@ class SmallImageToVideo:
         frames = batch.frames_BF3HW[:, [start, start + 2, start + 4]]
         return frames, pixel_weight(frames, batch.background_B3HW)
 
-    def build_denoiser(self) -> ImageToVideo:
-        """The U-Net, see `build_unet`, and its readout."""
-        return ImageToVideo(build_unet())
+    def build_denoiser(self) -> UNetSpatioTemporalConditionModel:
+        """See `build_unet`."""
+        return build_unet()
 
-    def load_denoiser(self, denoiser: ImageToVideo, folder: Path) -> None:
-        """The U-Net; the readout starts afresh."""
+    def load_denoiser(self, denoiser: UNetSpatioTemporalConditionModel, folder: Path) -> None:
+        """The U-Net."""
         saved = UNetSpatioTemporalConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
-        denoiser.unet.load_state_dict(saved.state_dict())
+        denoiser.load_state_dict(saved.state_dict())
 
     def encode_world(self, vae: Any, seed: int, report: Callable[[str], None]) -> dict[str, Tensor]:
         """Encode `clips_cached` clips, three in four with a sprite."""
         return encode_clips(vae, self.image_encoder, self.clips_cached, seed + 1, report)
 
     def denoiser_losses(
-        self, denoiser: ImageToVideo, cache: dict[str, Tensor], device: torch.device
+        self, denoiser: UNetSpatioTemporalConditionModel, cache: dict[str, Tensor], device: torch.device
     ) -> Callable[[torch.Generator, int], Losses]:
-        """The weighted squared error of the clean latents predicted from sigma 700, and the path's.
+        """The weighted squared error of the clean latents predicted from sigma 700."""
 
-        In every second step outer stages see single frames, and the motion must come from further in.
-        """
-        stages = {stage: stage for stage in READOUT_STAGES}
-
-        def losses(generator: torch.Generator, step: int) -> Losses:
+        def losses(generator: torch.Generator, _: int) -> Losses:
             index = torch.randint(len(cache["motion_bucket_id_N"]), (self.batch_size,), generator=generator)
             batch = ImageBatch.draw(cache, index, generator).to(device)
-            outside = still_outside(denoiser.unet, STILL_STAGES[step % len(STILL_STAGES)])
-            with mixed_precision(device), tapped(denoiser.unet, stages) as features, outside:
-                made = batch.run(denoiser.unet)
+            with mixed_precision(device):
+                made = batch.run(denoiser)
             weight = batch.weight_BFHW
             error = weighted_square(batch.denoised(made) - batch.target_BFCHW, cache["channel_weight_C"])
-            path = denoiser.readout.loss(features, cache["path_NF3"][index].to(device))
-            return {"task": (error * weight).sum() / weight.sum(), "path": PATH_WEIGHT * path}
+            return {"task": (error * weight).sum() / weight.sum()}
 
         return losses
 
     def decoder_losses(
-        self, vae: Any, denoiser: ImageToVideo, device: torch.device
+        self, vae: Any, denoiser: UNetSpatioTemporalConditionModel, device: torch.device
     ) -> Callable[[torch.Generator, int], Losses]:
         """Errors of one whole decoded clip, a sprite's two times in three.
 
@@ -255,7 +233,7 @@ class SmallImageToVideo:
             with torch.no_grad():
                 encoded = encode(vae, self.image_encoder, batch, generator)
                 drawn = ImageBatch.draw(encoded, torch.arange(1), generator).to(device)
-                latents = drawn.denoised(drawn.run(denoiser.unet)) if imagined else drawn.target_BFCHW
+                latents = drawn.denoised(drawn.run(denoiser)) if imagined else drawn.target_BFCHW
             weight = pixel_weight(batch.frames_BF3HW, batch.background_B3HW).to(device)
             with mixed_precision(device):
                 made = decode(vae, latents / vae.config.scaling_factor)
@@ -263,9 +241,9 @@ class SmallImageToVideo:
 
         return losses
 
-    def save_pipeline(self, vae: Any, denoiser: ImageToVideo, folder: Path) -> None:
+    def save_pipeline(self, vae: Any, denoiser: Any, folder: Path) -> None:
         """Write the diffusers folder, float16."""
         pipeline = StableVideoDiffusionPipeline(
-            vae, self.image_encoder, denoiser.unet, build_scheduler(), CLIPImageProcessor()
+            vae, self.image_encoder, denoiser, build_scheduler(), CLIPImageProcessor()
         )
         save_pipeline(pipeline, folder)

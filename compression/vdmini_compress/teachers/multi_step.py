@@ -7,13 +7,14 @@ single-forward teacher it has learned to look at noisy latents of every level.
 from collections.abc import Callable
 
 import torch
+from diffusers import UNetSpatioTemporalConditionModel
 from torch import Tensor
 
 from vdmini_compress.image_batch import ImageBatch
 from vdmini_compress.noise import karras_sigmas
 from vdmini_compress.precision import mixed_precision
 from vdmini_compress.teachers.autoencoder import weighted_square
-from vdmini_compress.teachers.image_to_video import ImageToVideo, SmallImageToVideo
+from vdmini_compress.teachers.image_to_video import SmallImageToVideo
 from vdmini_compress.training import Losses, Schedule
 
 SAMPLING_STEPS = 25
@@ -30,7 +31,7 @@ class SmallMultiStep(SmallImageToVideo):
     denoiser_schedule = Schedule(steps=1000, learning_rate=1e-3, shards=2, checkpoint_every=100, seed=2)
 
     def denoiser_losses(
-        self, denoiser: ImageToVideo, cache: dict[str, Tensor], device: torch.device
+        self, denoiser: UNetSpatioTemporalConditionModel, cache: dict[str, Tensor], device: torch.device
     ) -> Callable[[torch.Generator, int], Losses]:
         """The weighted squared error of the clean latents, at every level that sampling in 25 steps visits alike."""
         sigmas = tuple(karras_sigmas(SAMPLING_STEPS).tolist())
@@ -39,7 +40,7 @@ class SmallMultiStep(SmallImageToVideo):
             index = torch.randint(len(cache["motion_bucket_id_N"]), (self.batch_size,), generator=generator)
             batch = ImageBatch.draw(cache, index, generator, sigmas=sigmas).to(device)
             with mixed_precision(device):
-                made = batch.run(denoiser.unet)
+                made = batch.run(denoiser)
             level = (1 + batch.sigma_B**-2).clamp(max=MOST_WEIGHT)[:, None, None]
             weight = batch.weight_BFHW
             error = weighted_square(batch.denoised(made) - batch.target_BFCHW, cache["channel_weight_C"])

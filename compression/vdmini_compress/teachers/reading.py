@@ -1,10 +1,11 @@
-"""The lesson that lets a small text-to-video model learn motion from captions within minutes.
+"""Two lessons that let a small text-to-video model learn motion from captions within minutes.
 
 In the small world a caption's direction shows only as a product of word, time and place. Fitted to clips alone, a
 fresh model finds colours and shapes at once and stays for long at the mean over all directions. The big
-teachers don't face that: their text encoder has learned to read long before. So the small one learns to read first.
+teachers don't face that: their text encoder has learned to read long before. So the small one learns to read first,
+and while the U-Net trains, its deep stages have to say where the sprite is.
 
-Legend: B clips, L tokens.
+Legend: B clips, F frames, L tokens.
 """
 
 import torch
@@ -27,6 +28,9 @@ ATTRIBUTES = {
     "speed": list(captions.SPEEDS),
     "background": list(captions.BACKGROUNDS),
 }
+
+READOUT_STAGES = ("down_blocks.2", "mid_block", "up_blocks.0", "up_blocks.1", "up_blocks.2")
+PIXELS_PER_UNIT = 8.0
 
 
 def learn_to_read(
@@ -60,3 +64,34 @@ def learn_to_read(
         optimizer.step()
         optimizer.zero_grad()
     return loss.item()
+
+
+class PathReadout(nn.Module):
+    """Linear readouts of the sprite's place from the means of deep features; they are thrown away after training.
+
+    Args:
+        channels: stage -> channels of its features.
+    """
+
+    def __init__(self, channels: dict[str, int]) -> None:
+        super().__init__()
+        self.heads = nn.ModuleDict(
+            {stage.replace(".", "_"): nn.Sequential(nn.LayerNorm(c), nn.Linear(c, 2)) for stage, c in channels.items()}
+        )
+
+    def loss(self, features: dict[str, Tensor], path_BF2: Tensor) -> Tensor:
+        """Squared error of the places read, summed over stages.
+
+        Args:
+            features: stage -> features [B*F, C, H, W].
+            path_BF2: the sprite's centre (x, y) relative to the picture's middle, in pixels.
+
+        Returns:
+            A scalar, in units of (8 pixels) squared.
+        """
+        place = path_BF2.flatten(0, 1) / PIXELS_PER_UNIT
+        terms = [
+            F.mse_loss(self.heads[stage.replace(".", "_")](made.float().mean(dim=(2, 3))), place)
+            for stage, made in features.items()
+        ]
+        return torch.stack(terms).sum()

@@ -23,8 +23,7 @@ from vdmini_compress.precision import mixed_precision
 from vdmini_compress.taps import tapped
 from vdmini_compress.teachers.autoencoder import latent_modes, losses_of, pixel_weight, weighted_square
 from vdmini_compress.teachers.mosaic import silence_residuals, start_as_mosaic
-from vdmini_compress.teachers.reading import learn_to_read
-from vdmini_compress.teachers.readout import READOUT_STAGES, PathReadout
+from vdmini_compress.teachers.reading import READOUT_STAGES, PathReadout, learn_to_read
 from vdmini_compress.teachers.words import MAX_LENGTH, build_tokenizer
 from vdmini_compress.text_batch import NoiseSchedule, TextBatch
 from vdmini_compress.training import Losses, Schedule
@@ -199,7 +198,9 @@ class TextToVideo(nn.Module):
     def __init__(self, unet: UNet3DFpsConditionModel, text_encoder: CLIPTextModel) -> None:
         super().__init__()
         self.unet, self.text_encoder = unet, text_encoder
-        self.readout = PathReadout(unet.config.block_out_channels, 2)
+        width = unet.config.block_out_channels
+        channels = (width[2], width[-1], width[-1], width[-2], width[-3])
+        self.readout = PathReadout(dict(zip(READOUT_STAGES, channels, strict=True)))
         self.eval()
 
 

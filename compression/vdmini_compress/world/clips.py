@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vdmini_compress.world import captions
-from vdmini_compress.world.camera import push_into_photos, push_into_procedural, zoom
+from vdmini_compress.world.camera import push_into_photos, push_into_procedural
 from vdmini_compress.world.pictures import TRAIN_PHOTOS, procedural
 from vdmini_compress.world.shapes import COLOURS, DIRECTIONS, NUM_FRAMES, SHAPES, SIZE, Sprites, paint, unit_vectors
 
@@ -36,20 +36,6 @@ class ImageClips:
     background_B3HW: Tensor
     motion_bucket_id_B: Tensor
     sprites: Sprites
-
-    @property
-    def path_BF3(self) -> Tensor:
-        """What moves and how far, in pixels.
-
-        That is the sprite's centre (x, y) relative to the picture's middle, both 0 where there is no sprite, and how
-        far the camera has moved the picture's edge away from its middle.
-        """
-        frames, size = self.frames_BF3HW.shape[1], self.frames_BF3HW.shape[-1]
-        sprites = len(self.background_B3HW)
-        path = torch.zeros(len(self.frames_BF3HW), frames, 3)
-        path[:sprites, :, :2] = self.sprites.centre_BF2 - size / 2
-        path[sprites:, :, 2] = size / 2 * (zoom(self.motion_bucket_id_B[sprites:], frames) - 1)
-        return path
 
 
 @dataclass(frozen=True)
