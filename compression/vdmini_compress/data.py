@@ -3,7 +3,7 @@
 Legend: B clips, F frames, C latent channels, H height, W width of the latents, L tokens, D features.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -48,6 +48,10 @@ class Batch(Protocol):
 
     def denoised(self, model_output: Tensor) -> Tensor:
         """The clean latents [B, F, C, H, W], float32, that an output means."""
+        ...
+
+    def renoised(self, clips: Sequence[Tensor], generator: torch.Generator) -> "Sequence[Batch]":
+        """Clips as a discriminator sees them: all noised alike."""
         ...
 
 

@@ -1,10 +1,11 @@
 """The discriminator of MCA: spatial and temporal heads on the frozen encoder of a teacher's U-Net.
 
 After SF-V (arXiv 2406.04324, section 4.2): a head of each kind after every Down stage, and only heads are trained. One
-more of each sees what enters the stages: an encoder may hardly look at its latents where its conditions tell it all, as
-the small text-to-video teacher's does. The papers leave the heads' layout open; here a head is a residual convolution
-of its own kind with a projection on the noise level and the conditions (arXiv 1802.05637). It leaves the losses to
-`vdmini_compress.losses`.
+more of each sees what enters the stages. The papers leave the heads' layout open; here a head is a residual convolution
+of its own kind with a projection on the noise level and the conditions (arXiv 1802.05637). Nor do they say what to do
+with an encoder that hardly looks at its latents, as that of a teacher of few steps whose conditions tell it nearly all:
+two clips' features are alike to a hundredth there, and heads that are shown them whole learn nothing. So they are shown
+what a clip changes in them (`View`). It leaves the losses to `vdmini_compress.losses`.
 
 Legend: B clips, F frames, C channels, H height, W width of a stage, D features, K logits of a head.
 """
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 NOISE_FREQUENCIES = 8
+LEAST_SPREAD = 1e-6
 
 
 class Noised(Protocol):
@@ -67,6 +69,47 @@ def encode(unet: Any, batch: Noised) -> list[Tensor]:
         for handle in handles:
             handle.remove()
     return outputs
+
+
+class View:
+    """What heads see of a clip: what it changes in the features of a blank clip, in units of its spread.
+
+    Args:
+        unet: whose Down stages see; never trained.
+        scales: spread of what clips change, one of what enters the stages and of each stage.
+    """
+
+    def __init__(self, unet: Any, scales: Sequence[float]) -> None:
+        self.unet, self.scales = unet, tuple(scales)
+
+    @classmethod
+    @torch.no_grad()
+    def fitted(cls, unet: Any, pairs: Sequence[tuple[Noised, Noised]]) -> "View":
+        """The view in whose units some batches have a mean square spread of 1; each comes with its blank one."""
+        bare = cls(unet, (1.0,) * (1 + len(unet.down_blocks)))
+        spreads = [[float(change.std()) for change in bare([clip], blank)[0]] for clip, blank in pairs]
+        of_stages = zip(*spreads, strict=True)
+        return cls(unet, [max(math.sqrt(sum(s * s for s in some) / len(some)), LEAST_SPREAD) for some in of_stages])
+
+    def __call__(self, clips: Sequence[Noised], blank: Noised) -> list[list[Tensor]]:
+        """See clips; gradients flow to their latents.
+
+        Args:
+            clips: batches.
+            blank: zeros under the same noise and conditions.
+
+        Returns:
+            Of each batch, what it changes in what enters the stages and in each of them, float32 [B*F, C, H, W].
+        """
+        with torch.no_grad():
+            plain = encode(self.unet, blank)
+        return [
+            [
+                (seen.float() - without.float()) / scale
+                for seen, without, scale in zip(encode(self.unet, clip), plain, self.scales, strict=True)
+            ]
+            for clip in clips
+        ]
 
 
 class Head(nn.Module):
@@ -131,7 +174,7 @@ class Discriminator(nn.Module):
 
     @classmethod
     def of(cls, unet: Any, conditions: int, *, hidden: int = 64) -> "Discriminator":
-        """Heads that fit what `encode` makes of a U-Net."""
+        """Heads that fit what a `View` shows of a U-Net."""
         stages = unet.config["block_out_channels"]
         return cls((stages[0], *stages), conditions, hidden=hidden)
 
@@ -139,12 +182,12 @@ class Discriminator(nn.Module):
         """Logits of each head, [B, K]; higher means more like the teacher's clips.
 
         Args:
-            features: from `encode`.
+            features: from `View`.
             batch: what was encoded.
         """
         told = torch.cat([batch.condition_BD.float(), noise_features(batch.log_sigma_B)], dim=1)
         heads = zip((*self.spatial, *self.temporal), (*features, *features), strict=True)
-        return [head(seen.float(), told) for head, seen in heads]
+        return [head(seen, told) for head, seen in heads]
 
 
 def noise_features(log_sigma_B: Tensor) -> Tensor:

@@ -4,6 +4,7 @@
 `lambda_output` 0, `lambda_icd` 0.1 and `lambda_mca` 1. It leaves stepping and saving to `vdmini_compress.training`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from vdmini.families import Family
 from vdmini_compress import consistency
 from vdmini_compress.data import Batch, Cache, World
-from vdmini_compress.discriminator import Discriminator, encode
+from vdmini_compress.discriminator import Discriminator, View
 from vdmini_compress.losses import (
     hinge_discriminator_loss,
     hinge_generator_loss,
@@ -30,6 +31,9 @@ from vdmini_compress.taps import tapped
 from vdmini_compress.teachers.train import fast_attention
 from vdmini_compress.text_batch import TextBatch
 from vdmini_compress.training import Losses, Opponent, Run, Schedule, Watch
+
+FITTED_CLIPS = 16
+"""From how many clips' features, of as many noise levels, the discriminator's units are taken."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,20 @@ class Distillation:
         self.teacher_taps, self.student_taps = family.taps(pipeline.unet), family.taps(student)
         self.channel_weight_C = channel_weight_C.to(pipeline.device)
         self.encoder = pipeline.unet if encoder is None else encoder
-        self.discriminator = self._discriminator() if settings.lambda_mca else None
+        self.discriminator: Discriminator | None = None
+        if settings.lambda_mca:
+            self.discriminator, self.view = self._discriminator()
         self._seen: dict[int, Seen] = {}
 
-    def _discriminator(self) -> Discriminator:
-        batch = self.world.draw(self.pipeline, self.cache, self.settings, torch.Generator().manual_seed(0))
-        return Discriminator.of(self.encoder, batch.condition_BD.shape[1]).to(self.pipeline.device)
+    def _discriminator(self) -> tuple[Discriminator, View]:
+        generator, pairs = torch.Generator().manual_seed(0), []
+        for _ in range(math.ceil(FITTED_CLIPS / self.settings.batch_size)):
+            batch = self.world.draw(self.pipeline, self.cache, self.settings, generator)
+            clip, blank = batch.renoised([batch.target_BFCHW, torch.zeros_like(batch.target_BFCHW)], generator)
+            pairs.append((clip, blank))
+        with mixed_precision(self.pipeline.device):
+            view = View.fitted(self.encoder, pairs)
+        return Discriminator.of(self.encoder, batch.condition_BD.shape[1]).to(self.pipeline.device), view
 
     def losses(self, generator: torch.Generator, _: int) -> Losses:
         """Draw a batch and compute the weighted losses of the student.
@@ -129,9 +141,10 @@ class Distillation:
 
     def _mca(self, batch: Any, clean: Tensor, generator: torch.Generator) -> Tensor:
         assert self.discriminator is not None  # noqa: S101 - for the type checker; the caller has looked
-        (noised,) = batch.renoised([clean], generator)
+        noised, blank = batch.renoised([clean, torch.zeros_like(clean)], generator)
         with mixed_precision(self.pipeline.device):
-            logits = self.discriminator(encode(self.encoder, noised), noised)
+            (features,) = self.view([noised], blank)
+            logits = self.discriminator(features, noised)
         return hinge_generator_loss(logits)
 
     def discriminator_losses(self, generator: torch.Generator, _: int) -> Losses:
@@ -144,10 +157,11 @@ class Distillation:
         seen = self._seen.pop(generator.initial_seed())
         with mixed_precision(self.pipeline.device):
             with torch.no_grad():
-                real, fake = seen.batch.renoised([seen.real, seen.fake], generator)
-                real_features, fake_features = encode(self.encoder, real), encode(self.encoder, fake)
+                clips = [seen.real, seen.fake, torch.zeros_like(seen.real)]
+                real, fake, blank = seen.batch.renoised(clips, generator)
+                real_features, fake_features = self.view([real, fake], blank)
             if self.settings.lambda_r1:
-                real_features = [features.float().requires_grad_() for features in real_features]
+                real_features = [features.requires_grad_() for features in real_features]
             real_logits = self.discriminator(real_features, real)
             fake_logits = self.discriminator(fake_features, fake)
         losses = {"discriminator": hinge_discriminator_loss(real_logits, fake_logits)}

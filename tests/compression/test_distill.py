@@ -13,8 +13,9 @@ from vdmini.engine import Engine
 from vdmini.plan import PruningPlan
 from vdmini.student import build_student
 from vdmini_compress.data import WORLDS, Cache
-from vdmini_compress.discriminator import encode
+from vdmini_compress.discriminator import Discriminator, View, encode
 from vdmini_compress.distill import Distillation, heal
+from vdmini_compress.losses import hinge_discriminator_loss
 from vdmini_compress.recipe import Distill
 from vdmini_compress.taps import tapped
 from vdmini_compress.teachers.autoencoder import decoder_sensitivity
@@ -81,6 +82,39 @@ def test_the_encoder_stops_after_the_last_down_stage_with_the_features_of_a_whol
     assert not calls
     assert all(torch.equal(a, whole[str(i)]) for i, a in enumerate(features))
     assert not any(module._forward_hooks for module in (unet.conv_in, *unet.down_blocks))
+
+
+def test_heads_see_what_a_clip_changes_in_units_of_its_spread(
+    distillation_of: Callable[..., Distillation], teacher_engine: Engine, task: str, cache: Cache
+) -> None:
+    made, generator = distillation_of(), generator_for(0, 0)
+    batch = WORLDS[task].draw(teacher_engine.pipeline, cache, settings(task, batch_size=4), generator)
+    clip, blank = batch.renoised([batch.target_BFCHW, torch.zeros_like(batch.target_BFCHW)], generator)
+    with torch.no_grad():
+        seen, nothing = made.view([clip, blank], blank)
+    assert all(0.2 < float(change.std()) < 5 for change in seen)
+    assert not any(bool(change.any()) for change in nothing)
+
+
+def test_a_discriminator_soon_tells_a_clip_from_its_first_frame(
+    teacher_engine: Engine, task: str, cache: Cache
+) -> None:
+    """On the bare features, which differ by a hundredth or less, its loss stays at 2.00."""
+    torch.manual_seed(0)
+    unet, generator = teacher_engine.pipeline.unet, generator_for(0, 0)
+    batch = WORLDS[task].draw(teacher_engine.pipeline, cache, settings(task, batch_size=4), generator)
+    real = batch.target_BFCHW
+    moving, still, blank = batch.renoised([real, real[:, :1].expand_as(real), torch.zeros_like(real)], generator)
+    heads = Discriminator.of(unet, batch.condition_BD.shape[1], hidden=32)
+    with torch.no_grad():
+        seen, other = View.fitted(unet, [(moving, blank)])([moving, still], blank)
+    optimizer = torch.optim.AdamW(heads.parameters(), 1e-3)
+    for _ in range(40):
+        loss = hinge_discriminator_loss(heads(seen, moving), heads(other, still))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 1.8
 
 
 def test_the_students_step_reaches_the_student_alone(distillation_of: Callable[..., Distillation]) -> None:
