@@ -2,8 +2,8 @@
 
 python benchmarks/discriminator.py compression/recipes/small-t2v.yaml compression/artifacts/small-t2v --output FILE
 
-The real clips are the teacher's answers. The others are a student's answers to the same, or the real clips' first frames
-held still. The loss is a hinge's, 2 when nothing is told apart; it is measured on batches that no step saw.
+The real clips are the teacher's answers. The others are a student's answers to the same, or the real clips' first
+frames held still. The loss is a hinge's, 2 when nothing is told apart; it is measured on batches that no step saw.
 """
 
 import argparse
