@@ -32,7 +32,7 @@ from vdmini_compress.teachers.train import fast_attention
 from vdmini_compress.text_batch import TextBatch
 from vdmini_compress.training import Losses, Opponent, Run, Schedule, Watch
 
-FITTED_CLIPS = 16
+FITTED_CLIPS = 8
 """From how many clips' features, of as many noise levels, the discriminator's units are taken."""
 
 
