@@ -51,7 +51,7 @@ class Batch(Protocol):
         ...
 
     def renoised(self, clips: Sequence[Tensor], generator: torch.Generator) -> "Sequence[Batch]":
-        """Clips as a discriminator sees them: all noised alike."""
+        """Clips [B, F, C, H, W] as a discriminator sees them: all noised alike, under this batch's conditions."""
         ...
 
 

@@ -4,8 +4,8 @@ After SF-V (arXiv 2406.04324, section 4.2): a head of each kind after every Down
 more of each sees what enters the stages. The papers leave the heads' layout open; here a head is a residual convolution
 of its own kind with a projection on the noise level and the conditions (arXiv 1802.05637). Nor do they say what to do
 with an encoder that hardly looks at its latents, as that of a teacher of few steps whose conditions tell it nearly all:
-two clips' features are alike to a hundredth there, and heads that are shown them whole learn nothing. So they are shown
-what a clip changes in them (`View`). It leaves the losses to `vdmini_compress.losses`.
+two clips' features are alike to a hundredth there, and heads that are shown them whole learn next to nothing. So they
+are shown what a clip changes in them (`View`). It leaves the losses to `vdmini_compress.losses`.
 
 Legend: B clips, F frames, C channels, H height, W width of a stage, D features, K logits of a head.
 """
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 NOISE_FREQUENCIES = 8
 LEAST_SPREAD = 1e-6
+"""Keeps a stage that no clip changes, such as one whose norm leaves nothing, from being divided by zero."""
 
 
 class Noised(Protocol):
@@ -85,7 +86,12 @@ class View:
     @classmethod
     @torch.no_grad()
     def fitted(cls, unet: Any, pairs: Sequence[tuple[Noised, Noised]]) -> "View":
-        """The view in whose units some batches have a mean square spread of 1; each comes with its blank one."""
+        """The view in whose units the changes of some batches have a mean square spread of 1, stage by stage.
+
+        Args:
+            unet: whose Down stages see.
+            pairs: batches of clips, each with its blank one; see `__call__`.
+        """
         bare = cls(unet, (1.0,) * (1 + len(unet.down_blocks)))
         spreads = [[float(change.std()) for change in bare([clip], blank)[0]] for clip, blank in pairs]
         of_stages = zip(*spreads, strict=True)
@@ -95,8 +101,8 @@ class View:
         """See clips; gradients flow to their latents.
 
         Args:
-            clips: batches.
-            blank: zeros under the same noise and conditions.
+            clips: batches under the same noise and conditions.
+            blank: the same with zeros for clean latents.
 
         Returns:
             Of each batch, what it changes in what enters the stages and in each of them, float32 [B*F, C, H, W].
