@@ -27,6 +27,7 @@ from vdmini_compress.losses import (
 )
 from vdmini_compress.precision import mixed_precision
 from vdmini_compress.recipe import Distill
+from vdmini_compress.recompute import recomputed
 from vdmini_compress.taps import tapped
 from vdmini_compress.teachers.train import fast_attention
 from vdmini_compress.text_batch import TextBatch
@@ -208,13 +209,12 @@ def heal(
         frozen.requires_grad_(False)
     # No dropout: diffusers' temporal convolutions have 0.1 of it, drawn from the global generator, and it blurs frames.
     student: Any = distillation.student.requires_grad_(True).eval()
-    if settings.gradient_checkpointing:
-        student.enable_gradient_checkpointing()
-    run = Run(folder, student, schedule, report=report, opponent=distillation.opponent(), watch=watch)
-    distillation.student = run.model
-    try:
-        with fast_attention(distillation.pipeline.device):
-            run.train(distillation.losses)
-    finally:
-        distillation.student = student
+    with recomputed(student, wanted=settings.gradient_checkpointing):
+        run = Run(folder, student, schedule, report=report, opponent=distillation.opponent(), watch=watch)
+        distillation.student = run.model
+        try:
+            with fast_attention(distillation.pipeline.device):
+                run.train(distillation.losses)
+        finally:
+            distillation.student = student
     return run.seconds

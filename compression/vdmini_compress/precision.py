@@ -23,7 +23,13 @@ def mixed_precision(device: torch.device) -> torch.autocast:
 
 def trains_in_bfloat16(device: torch.device) -> bool:
     """Whether `mixed_precision` changes anything on a device."""
-    return device.type != "cpu" or computes_bfloat16(torch.cpu.get_capabilities())
+    return device.type != "cpu" or computes_bfloat16(cpu_capabilities())
+
+
+def cpu_capabilities() -> Mapping[str, Any]:
+    """What this CPU can do; nothing that torch before 2.10 doesn't tell of."""
+    told: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return told
 
 
 def computes_bfloat16(capabilities: Mapping[str, Any]) -> bool:

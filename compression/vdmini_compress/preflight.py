@@ -19,6 +19,7 @@ from vdmini.plan import PruningPlan
 from vdmini.student import empty_student
 from vdmini_compress.pruning import latent_size
 from vdmini_compress.recipe import Recipe
+from vdmini_compress.recompute import recomputed
 
 SPARE_BYTES = 64 * 2**20
 """Room on the disk beyond what is counted: logs, the file system's own needs."""
@@ -75,11 +76,10 @@ def needs(recipe: Recipe, teacher: Engine, plan: PruningPlan, *, processes: int 
     wanted = recipe.distill
     student: Any = empty_student(type(unet), unet.config, plan)
     trained = sum(p.numel() for p in student.parameters())
-    if wanted.gradient_checkpointing:
-        student.enable_gradient_checkpointing()
     slices = processes if wanted.sharding == "full" else 1
     threads = wanted.shards if teacher.torch_device.type == "cpu" and slices == 1 else 1
-    per_clip = activation_bytes(student, **size) if wanted.steps else 0
+    with recomputed(student, wanted=wanted.gradient_checkpointing):
+        per_clip = activation_bytes(student, **size) if wanted.steps else 0
     latents = size["num_frames"] * size["height"] * size["width"] * teacher.pipeline.vae.config.latent_channels
     return Needs(
         disk=6 * weight_bytes(recipe.teacher) + recipe.data.clips * 3 * 2 * latents + SPARE_BYTES,

@@ -8,6 +8,7 @@ from vdmini.artifact import ArtifactError, replacing, verify, weights_sha256, wr
 from vdmini.engine import Engine, load_engine, pick_device
 from vdmini.manifest import Cost, Defaults, Limits, Manifest, TeacherId
 from vdmini_compress.evaluate import Scores, evaluate
+from vdmini_compress.teachers.finishing import Finish, finish_teacher
 from vdmini_compress.teachers.image_to_video import SmallImageToVideo
 from vdmini_compress.teachers.multi_step import SAMPLING_STEPS, SmallMultiStep
 from vdmini_compress.teachers.text_to_video import SmallTextToVideo
@@ -42,7 +43,14 @@ def teacher_named(name: str) -> Teacher:
 
 
 def make_teacher(
-    name: str, output: Path, *, device: str | None, clips: int, say: Report, start: Start | None = None
+    name: str,
+    output: Path,
+    *,
+    device: str | None,
+    clips: int,
+    say: Report,
+    start: Start | None = None,
+    finish: Finish | None = None,
 ) -> Manifest:
     """Train a teacher, score it on held-out clips and save it with its card.
 
@@ -53,6 +61,7 @@ def make_teacher(
         clips: held-out clips to score it on.
         say: receives progress, one line at a time.
         start: a small teacher of the same family to build on.
+        finish: train nothing but the U-Net of `start`, in pixels; see `vdmini_compress.teachers.finishing`.
 
     Returns:
         Its manifest.
@@ -65,10 +74,17 @@ def make_teacher(
     before = None if start is None else _predecessor(name, start)
     work = output.with_name(output.name + ".work")
     _claim(work, f"the {before['kept']} of {before['sha256']}" if before else "nothing")
-    vae, denoiser = train_teacher(teacher, work, pick_device(device), say, start)
+    where = pick_device(device)
+    if finish is None:
+        vae, denoiser = train_teacher(teacher, work, where, say, start)
+        took = training_record(teacher, work)
+    elif start is None or type(teacher) is not SmallImageToVideo:
+        raise ValueError(f"only small-i2v is finished in pixels, and from an earlier one: got {name} and start {start}")
+    else:
+        vae, denoiser, took = finish_teacher(teacher, start.folder, finish, work, where, say)
     with replacing(output) as folder:
         teacher.save_pipeline(vae, denoiser, folder)
-        record = training_record(teacher, work) | ({"started_from": before} if before else {})
+        record = took | ({"started_from": before} if before else {})
         manifest = write_manifest(folder, _manifest(name, folder, record))
         engine = load_engine(folder, device="cpu", dtype="float32")
         say(f"evaluating on {clips} held-out clips")

@@ -102,11 +102,11 @@ def build_scheduler() -> EulerDiscreteScheduler:
 
 def embed(image_encoder: CLIPVisionModelWithProjection, frame_B3HW: Tensor) -> Tensor:
     """CLIP embeddings [B, D] of pictures in 0..1, resized and normalised as SVD's pipeline does."""
-    processor = CLIPImageProcessor()
-    mean = torch.tensor(processor.image_mean)[:, None, None]
-    std = torch.tensor(processor.image_std)[:, None, None]
-    pixels = F.interpolate(frame_B3HW, (224, 224), mode="bicubic", align_corners=True)
-    made: Tensor = image_encoder(((pixels - mean) / std).to(image_encoder.device)).image_embeds
+    processor, device = CLIPImageProcessor(), image_encoder.device
+    mean = torch.tensor(processor.image_mean, device=device)[:, None, None]
+    std = torch.tensor(processor.image_std, device=device)[:, None, None]
+    pixels = F.interpolate(frame_B3HW.to(device), (224, 224), mode="bicubic", align_corners=True)
+    made: Tensor = image_encoder((pixels - mean) / std).image_embeds
     return made.cpu()
 
 

@@ -1,0 +1,160 @@
+"""A last lesson for the small image-to-video teacher, in pixels: its U-Net learns through the frozen decoder.
+
+An error of the latents is the same size whether it moves a corner or a shade, so a U-Net that was trained on latents
+alone rounds corners off. Here the clips that it makes are decoded, too, and compared as they are seen. Every clip is
+drawn anew, by processes of their own, since a GPU trains faster than one process draws.
+
+Legend: B clips, F frames, H height, W width, 3 colour channels.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from vdmini_compress.image_batch import ImageBatch
+from vdmini_compress.precision import mixed_precision
+from vdmini_compress.teachers.autoencoder import (
+    decode,
+    decoder_sensitivity,
+    pixel_losses,
+    pixel_weight,
+    weighted_square,
+)
+from vdmini_compress.teachers.image_to_video import SmallImageToVideo, encode, encode_clips
+from vdmini_compress.teachers.train import fast_attention, saved_vae
+from vdmini_compress.training import Losses, Run, Schedule, generator_for
+from vdmini_compress.world import clips
+
+CAMERA_SHARE = 4
+"""One clip in so many shows a moving camera."""
+
+DRAWN_APART = 7
+"""Distance between the seed of a run and that of its clips, so that no clip shares its random numbers with noise."""
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How long and on how much to train.
+
+    Args:
+        steps: optimizer steps.
+        batch_size: clips per step.
+        seen: how many of them are decoded and compared in pixels; decoding takes most of the memory.
+        processes: that draw clips; 0 draws them in this one.
+        learning_rate: peak learning rate.
+        seed: of all randomness.
+    """
+
+    steps: int
+    batch_size: int = 64
+    seen: int = 16
+    processes: int = 0
+    learning_rate: float = 1e-3
+    seed: int = 4
+
+    def schedule(self) -> Schedule:
+        """As the trainer wants it."""
+        warmup = min(100, 1 + self.steps // 10)
+        return Schedule(steps=self.steps, learning_rate=self.learning_rate, warmup=warmup, seed=self.seed)
+
+
+def finish_teacher(
+    teacher: SmallImageToVideo,
+    start: Path,
+    finish: Finish,
+    folder: Path,
+    device: torch.device,
+    report: Callable[[str], None],
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Train the U-Net of an earlier teacher on, and nothing else.
+
+    Args:
+        teacher: how it is made.
+        start: the earlier teacher's artifact.
+        finish: how long.
+        folder: checkpoints and log; a run that was killed continues from here.
+        device: where to train.
+        report: receives progress, one line at a time.
+
+    Returns:
+        The VAE, the trained U-Net, and what it took.
+    """
+    vae = saved_vae(teacher, start, device)
+    teacher.prepare(folder, start, report)
+    teacher.image_encoder.to(device)
+    denoiser = teacher.build_denoiser().to(device)
+    teacher.load_denoiser(denoiser, start)
+    some = encode_clips(vae, teacher.image_encoder, 32, finish.seed, lambda _: None)
+    channel_weight_C = decoder_sensitivity(vae, some["latents_NFCHW"])
+    schedule = finish.schedule()
+    run = Run(folder / "finish", denoiser, schedule, report=lambda line: report(f"finish: {line}"))
+    with fast_attention(device):
+        run.train(finishing_losses(denoiser, vae, teacher.image_encoder, channel_weight_C, finish))
+    denoiser.eval().requires_grad_(False)
+    record = asdict(schedule) | {"batch_size": finish.batch_size, "seen": finish.seen, "seconds": round(run.seconds)}
+    return vae, denoiser, {"finish": record}
+
+
+class Clips(Dataset[tuple[clips.ImageClips, Tensor]]):
+    """Clips by the number of the step that they are for, with the weights of their pixels."""
+
+    def __init__(self, batch_size: int, seed: int) -> None:
+        self.batch_size, self.seed = batch_size, seed
+
+    def __getitem__(self, step: int) -> tuple[clips.ImageClips, Tensor]:
+        """Draw the clips of a step: the same ones in every process."""
+        cameras = self.batch_size // CAMERA_SHARE
+        batch = clips.image_clips(self.batch_size - cameras, cameras, generator_for(self.seed, step))
+        return batch, pixel_weight(batch.frames_BF3HW, batch.background_B3HW)
+
+
+def finishing_losses(
+    denoiser: Any, vae: Any, image_encoder: Any, channel_weight_C: Tensor, finish: Finish
+) -> Callable[[torch.Generator, int], Losses]:
+    """The losses of one step.
+
+    Args:
+        denoiser: the U-Net that learns.
+        vae: its VAE; frozen.
+        image_encoder: what embeds the first frame; frozen.
+        channel_weight_C: how much an error in each latent channel counts, mean 1.
+        finish: how much is drawn and seen.
+
+    Returns:
+        A function that gives "task", the weighted squared error of the latents, and those of `pixel_losses`.
+    """
+    drawn: list[Iterator[tuple[clips.ImageClips, Tensor]]] = []
+    cameras = finish.seen // CAMERA_SHARE
+    shown = [*range(finish.seen - cameras), *range(finish.batch_size - cameras, finish.batch_size)]
+
+    def losses(generator: torch.Generator, step: int) -> Losses:
+        if not drawn:
+            drawn.append(iter(_loader(finish, step)))
+        films, pixels = next(drawn[0])
+        encoded = encode(vae, image_encoder, films, generator)
+        batch = ImageBatch.draw(encoded, torch.arange(finish.batch_size), generator).to(vae.device)
+        with mixed_precision(vae.device):
+            clean = batch.denoised(batch.run(denoiser))
+            made = decode(vae, clean[shown] / vae.config.scaling_factor)
+        weight = batch.weight_BFHW
+        error = weighted_square(clean - batch.target_BFCHW, channel_weight_C)
+        task = (error * weight).sum() / weight.sum()
+        right = films.frames_BF3HW[shown].to(vae.device) * 2 - 1
+        return {"task": task} | pixel_losses(made, right, pixels[shown].to(vae.device))
+
+    return losses
+
+
+def _loader(finish: Finish, first: int) -> DataLoader[tuple[clips.ImageClips, Tensor]]:
+    return DataLoader(
+        Clips(finish.batch_size, finish.seed + DRAWN_APART),
+        batch_size=None,
+        sampler=range(first, finish.steps),
+        num_workers=finish.processes,
+        multiprocessing_context="spawn" if finish.processes else None,
+    )
