@@ -46,9 +46,7 @@ def test_a_gpu_makes_the_cpus_clips(on_gpu: Engine, teacher_engine: Engine) -> N
 def test_bfloat16_changes_little(on_gpu: Engine, teacher_folder: Path) -> None:
     half = load_engine(teacher_folder, device=GPU)
     assert half.dtype == "bfloat16"
-    found = psnr(frames(half, seed=3), frames(on_gpu, seed=3))
-    print(f"bfloat16 against float32: {found:.1f} dB")
-    assert found > 30
+    assert psnr(frames(half, seed=3), frames(on_gpu, seed=3)) > 40
 
 
 def test_scores_on_a_gpu_are_the_cpus(on_gpu: Engine, teacher_engine: Engine) -> None:

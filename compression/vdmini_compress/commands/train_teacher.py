@@ -21,7 +21,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--finish",
         type=at_least(1),
         metavar="STEPS",
-        help="with --start-from, small-i2v: train its U-Net alone, in pixels (0.1 s a step on a large GPU, 20 s on two cores)",
+        help="with --start-from, small-i2v: train its U-Net alone, in pixels (for a GPU)",
     )
     parser.add_argument("--processes", type=at_least(0), default=0, help="that draw clips for --finish (default 0)")
     parser.add_argument("--device", default=None, help="such as cuda:0; the first GPU, else the CPU, by default")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vdmini_compress.image_batch import ImageBatch
+from vdmini_compress.image_batch import NOISE_AUG_STRENGTH, SIGMA_MAX, ImageBatch
 from vdmini_compress.precision import mixed_precision
 from vdmini_compress.teachers.autoencoder import (
     decode,
@@ -25,7 +25,7 @@ from vdmini_compress.teachers.autoencoder import (
     pixel_weight,
     weighted_square,
 )
-from vdmini_compress.teachers.image_to_video import SmallImageToVideo, encode, encode_clips
+from vdmini_compress.teachers.image_to_video import SmallImageToVideo, embed, encode_clips
 from vdmini_compress.teachers.train import fast_attention, saved_vae
 from vdmini_compress.training import Losses, Run, Schedule, generator_for
 from vdmini_compress.world import clips
@@ -51,11 +51,17 @@ class Finish:
     """
 
     steps: int
-    batch_size: int = 64
-    seen: int = 16
+    batch_size: int = 128
+    seen: int = 32
     processes: int = 0
-    learning_rate: float = 1e-3
+    learning_rate: float = 1.2e-3
     seed: int = 4
+
+    @property
+    def shown(self) -> list[int]:
+        """Which clips of a step are seen: the first ones, where the sprites are, and the last, of a moving camera."""
+        cameras = self.seen // CAMERA_SHARE
+        return [*range(self.seen - cameras), *range(self.batch_size - cameras, self.batch_size)]
 
     def schedule(self) -> Schedule:
         """As the trainer wants it."""
@@ -100,17 +106,34 @@ def finish_teacher(
     return vae, denoiser, {"finish": record}
 
 
-class Clips(Dataset[tuple[clips.ImageClips, Tensor]]):
-    """Clips by the number of the step that they are for, with the weights of their pixels."""
+@dataclass(frozen=True)
+class Films:
+    """Clips as another process sends them.
 
-    def __init__(self, batch_size: int, seed: int) -> None:
-        self.batch_size, self.seed = batch_size, seed
+    Args:
+        frames_BF3HW: uint8; 8-bit pictures are a quarter of the bytes, and what users have.
+        weight_SF1HW: of the pixels of those that are seen, float32.
+        motion_bucket_id_B: int64.
+    """
 
-    def __getitem__(self, step: int) -> tuple[clips.ImageClips, Tensor]:
+    frames_BF3HW: Tensor
+    weight_SF1HW: Tensor
+    motion_bucket_id_B: Tensor
+
+
+class Clips(Dataset[Films]):
+    """Clips by the number of the step that they are for."""
+
+    def __init__(self, finish: Finish) -> None:
+        self.finish = finish
+
+    def __getitem__(self, step: int) -> Films:
         """Draw the clips of a step: the same ones in every process."""
-        cameras = self.batch_size // CAMERA_SHARE
-        batch = clips.image_clips(self.batch_size - cameras, cameras, generator_for(self.seed, step))
-        return batch, pixel_weight(batch.frames_BF3HW, batch.background_B3HW)
+        cameras = self.finish.batch_size // CAMERA_SHARE
+        generator = generator_for(self.finish.seed + DRAWN_APART, step)
+        batch = clips.image_clips(self.finish.batch_size - cameras, cameras, generator)
+        weight = pixel_weight(batch.frames_BF3HW, batch.background_B3HW)[self.finish.shown]
+        return Films((batch.frames_BF3HW * 255).round().byte(), weight, batch.motion_bucket_id_B)
 
 
 def finishing_losses(
@@ -128,31 +151,52 @@ def finishing_losses(
     Returns:
         A function that gives "task", the weighted squared error of the latents, and those of `pixel_losses`.
     """
-    drawn: list[Iterator[tuple[clips.ImageClips, Tensor]]] = []
-    cameras = finish.seen // CAMERA_SHARE
-    shown = [*range(finish.seen - cameras), *range(finish.batch_size - cameras, finish.batch_size)]
+    drawn: list[Iterator[Films]] = []
 
     def losses(generator: torch.Generator, step: int) -> Losses:
         if not drawn:
             drawn.append(iter(_loader(finish, step)))
-        films, pixels = next(drawn[0])
-        encoded = encode(vae, image_encoder, films, generator)
-        batch = ImageBatch.draw(encoded, torch.arange(finish.batch_size), generator).to(vae.device)
+        films = next(drawn[0])
+        pixels_BF3HW = films.frames_BF3HW.to(vae.device) / 127.5 - 1
+        batch = _batch(pixels_BF3HW, films.motion_bucket_id_B, vae, image_encoder, generator)
         with mixed_precision(vae.device):
             clean = batch.denoised(batch.run(denoiser))
-            made = decode(vae, clean[shown] / vae.config.scaling_factor)
+            made = decode(vae, clean[finish.shown] / vae.config.scaling_factor)
         weight = batch.weight_BFHW
         error = weighted_square(clean - batch.target_BFCHW, channel_weight_C)
         task = (error * weight).sum() / weight.sum()
-        right = films.frames_BF3HW[shown].to(vae.device) * 2 - 1
-        return {"task": task} | pixel_losses(made, right, pixels[shown].to(vae.device))
+        return {"task": task} | pixel_losses(made, pixels_BF3HW[finish.shown], films.weight_SF1HW.to(vae.device))
 
     return losses
 
 
-def _loader(finish: Finish, first: int) -> DataLoader[tuple[clips.ImageClips, Tensor]]:
+@torch.no_grad()
+def _batch(
+    pixels_BF3HW: Tensor, motion_bucket_id_B: Tensor, vae: Any, image_encoder: Any, generator: torch.Generator
+) -> ImageBatch:
+    """Clips in -1..1, encoded and noised where they are: `encode` and `ImageBatch.draw` without a cache between."""
+    device, count = pixels_BF3HW.device, len(pixels_BF3HW)
+    first_B3HW = pixels_BF3HW[:, 0]
+    noisy = first_B3HW + NOISE_AUG_STRENGTH * torch.randn(first_B3HW.shape, generator=generator).to(device)
+    with mixed_precision(device):
+        modes = vae.encode(torch.cat([pixels_BF3HW.flatten(0, 1), noisy])).latent_dist.mode().float()
+    target_BFCHW = modes[:-count].unflatten(0, pixels_BF3HW.shape[:2]) * vae.config.scaling_factor
+    noise = torch.randn(target_BFCHW.shape, generator=generator).to(device)
+    fps = torch.randint(5, 31, (count,), generator=generator).float()
+    told = torch.stack([fps - 1, motion_bucket_id_B.float(), torch.full_like(fps, NOISE_AUG_STRENGTH)], dim=1)
+    return ImageBatch(
+        target_BFCHW,
+        target_BFCHW + SIGMA_MAX * noise,
+        torch.full((count,), SIGMA_MAX, device=device),
+        modes[-count:],
+        embed(image_encoder, (first_B3HW + 1) / 2),
+        told.to(device),
+    )
+
+
+def _loader(finish: Finish, first: int) -> DataLoader[Films]:
     return DataLoader(
-        Clips(finish.batch_size, finish.seed + DRAWN_APART),
+        Clips(finish),
         batch_size=None,
         sampler=range(first, finish.steps),
         num_workers=finish.processes,

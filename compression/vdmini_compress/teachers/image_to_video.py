@@ -101,13 +101,13 @@ def build_scheduler() -> EulerDiscreteScheduler:
 
 
 def embed(image_encoder: CLIPVisionModelWithProjection, frame_B3HW: Tensor) -> Tensor:
-    """CLIP embeddings [B, D] of pictures in 0..1, resized and normalised as SVD's pipeline does."""
+    """CLIP embeddings [B, D] of pictures in 0..1, resized and normalised as SVD's does, where the encoder is."""
     processor, device = CLIPImageProcessor(), image_encoder.device
     mean = torch.tensor(processor.image_mean, device=device)[:, None, None]
     std = torch.tensor(processor.image_std, device=device)[:, None, None]
     pixels = F.interpolate(frame_B3HW.to(device), (224, 224), mode="bicubic", align_corners=True)
     made: Tensor = image_encoder((pixels - mean) / std).image_embeds
-    return made.cpu()
+    return made
 
 
 @torch.no_grad()
@@ -127,7 +127,7 @@ def encode(vae: Any, image_encoder: Any, batch: clips.ImageClips, generator: tor
     return {
         "latents_NFCHW": latents.reshape(*frames.shape[:2], *latents.shape[1:]).half(),
         "image_latents_NCHW": latent_modes(vae, noisy).half(),
-        "image_embeds_ND": embed(image_encoder, frames[:, 0]).half(),
+        "image_embeds_ND": embed(image_encoder, frames[:, 0]).cpu().half(),
         "motion_bucket_id_N": batch.motion_bucket_id_B,
     }
 
