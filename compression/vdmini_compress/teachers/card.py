@@ -179,6 +179,8 @@ def _card(manifest: Manifest, scores: Scores, clips: int) -> str:
     parts = "\n".join(_training_rows(manifest.training))
     before = manifest.training.get("started_from")
     option = f" --start-from EARLIER{' --fresh-denoiser' * (before['kept'] == 'VAE')}" if before else ""
+    finish = manifest.training.get("finish")
+    option += f" --finish {finish['steps']}" if finish else ""
     return f"""---
 license: {LICENCE.lower()}
 library_name: diffusers
