@@ -4,12 +4,13 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from vdmini.engine import Engine, load_engine
+if TYPE_CHECKING:
+    from vdmini.engine import Engine
 
 ROOT = Path(__file__).resolve().parent.parent
 TEACHERS = {"i2v": ROOT / "compression/teachers/small-i2v", "t2v": ROOT / "compression/teachers/small-t2v"}
@@ -73,5 +74,7 @@ def teacher_folder(task: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def teacher_engine(teacher_folder: Path) -> Engine:
+def teacher_engine(teacher_folder: Path) -> "Engine":
+    from vdmini.engine import load_engine  # not above: the process that only hands out tests would wait for torch, too
+
     return load_engine(teacher_folder, device="cpu", dtype="float32")

@@ -77,6 +77,8 @@ class Distillation:
         self.teacher_taps, self.student_taps = family.taps(pipeline.unet), family.taps(student)
         self.channel_weight_C = channel_weight_C.to(pipeline.device)
         self.encoder = pipeline.unet if encoder is None else encoder
+        for frozen in (pipeline.unet, self.encoder):
+            frozen.requires_grad_(False)  # before the view is fitted: torch takes other kernels for what may be trained
         self.discriminator: Discriminator | None = None
         if settings.lambda_mca:
             self.discriminator, self.view = self._discriminator()
@@ -205,8 +207,6 @@ def heal(
         log_every=max(1, min(50, settings.steps // 10)),
         seed=seed,
     )
-    for frozen in (distillation.pipeline.unet, distillation.encoder):
-        frozen.requires_grad_(False)
     # No dropout: diffusers' temporal convolutions have 0.1 of it, drawn from the global generator, and it blurs frames.
     student: Any = distillation.student.requires_grad_(True).eval()
     with recomputed(student, wanted=settings.gradient_checkpointing):

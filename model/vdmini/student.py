@@ -5,6 +5,7 @@ how). What a stock class can express, a stock class is; what none can, is a subc
 `removed_blocks`. It leaves training to others.
 """
 
+import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
@@ -130,7 +131,7 @@ def kept_names(plan: PruningPlan, unet: Any) -> dict[str, str]:
 
     Args:
         plan: the plan.
-        unet: the teacher's U-Net; only its class and its config are looked at.
+        unet: the teacher's U-Net, on any device.
 
     Returns:
         Student's weight name -> teacher's weight name, for parameters and buffers, in the student's order.
@@ -140,7 +141,7 @@ def kept_names(plan: PruningPlan, unet: Any) -> dict[str, str]:
         TypeError: see `build_student`.
     """
     _student_class(type(unet))
-    skeleton = empty_unet(type(unet), unet.config)
+    skeleton = _twin(unet)
     names = {id(tensor): name for name, tensor in _tensors(skeleton)}
     remove_blocks(skeleton, plan)
     return {name: names[id(tensor)] for name, tensor in _tensors(skeleton)}
@@ -238,6 +239,13 @@ def _student_class(teacher_class: type[nn.Module]) -> type[nn.Module]:
         known = ", ".join(c.__name__ for c in STUDENT_CLASSES)
         raise TypeError(f"cannot prune a {teacher_class.__name__}; teachers are of class {known}")
     return STUDENT_CLASSES[teacher_class]
+
+
+def _twin(module: nn.Module) -> nn.Module:
+    """The same weights in modules of its own, which can be removed; building a U-Net anew takes far longer."""
+    made = copy.copy(module)
+    made._modules = {name: _twin(child) if child is not None else None for name, child in module._modules.items()}
+    return made
 
 
 def _tensors(module: nn.Module) -> Iterable[tuple[str, Tensor]]:

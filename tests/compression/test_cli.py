@@ -17,8 +17,8 @@ def test_every_command_explains_itself(command: list[str], capsys: pytest.Captur
     assert "usage: vdmini-compress" in capsys.readouterr().out
 
 
-def test_evaluate_prints_the_scores_as_json(teacher_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", str(teacher_folder), "--clips", "4", "--json"]) == 0
+def test_evaluate_prints_the_scores_as_json(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(root / "compression/artifacts/small-i2v"), "--clips", "4", "--json"]) == 0
     measured = json.loads(capsys.readouterr().out)["measures"]
     low, high = measured["trajectory_error_px"]["interval"]
     assert 0 <= low <= measured["trajectory_error_px"]["value"] <= high

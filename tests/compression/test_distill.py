@@ -187,6 +187,7 @@ def healed(made: Distillation, folder: Path, kill_at: int | None = None) -> dict
     return dict(made.student.state_dict()) | {f"d.{k}": v for k, v in made.discriminator.state_dict().items()}
 
 
+@pytest.mark.parametrize("task", ["i2v"], indirect=True, scope="session")  # both resume alike, see also test_job
 def test_an_adversarial_run_that_was_killed_ends_with_the_same_weights_and_the_teacher_as_it_was(
     distillation_of: Callable[..., Distillation], tmp_path: Path
 ) -> None:

@@ -49,7 +49,7 @@ cache = {
     "image_embeds_ND": torch.randn(4, 16),
 }
 WANTED = {
-    "steps": 3, "batch_size": 1, "learning_rate": 3e-4, "warmup": 1, "checkpoint_every": 2,
+    "steps": 2, "batch_size": 1, "learning_rate": 3e-4, "warmup": 1, "checkpoint_every": 1,
     "lambda_mca": 1.0, "task_loss": "pseudo-huber",
 }
 SHARDED = {"sharding": "full", "gradient_checkpointing": True}
@@ -64,7 +64,7 @@ class Cut(Distillation):
     """A distillation that is killed at a step."""
 
     def losses(self, generator, step):
-        if step == 2:
+        if step == 1:
             raise Killed
         return super().losses(generator, step)
 
@@ -128,7 +128,7 @@ def test_a_sharded_student_ends_with_the_weights_of_a_whole_one(made: tuple[Path
 
 def test_a_sharded_run_that_was_killed_ends_with_the_same_weights_bit_for_bit(made: tuple[Path, str]) -> None:
     straight, resumed = weights(made, "sharded"), weights(made, "cut")
-    assert "resumed at step 2/3" in made[1]
+    assert "resumed at step 1/2" in made[1]
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
 
 

@@ -14,7 +14,7 @@ from transformers import CLIPTokenizer
 
 from vdmini.artifact import ArtifactError, verify
 from vdmini.engine import load_engine
-from vdmini_compress.teachers import card, reading
+from vdmini_compress.teachers import card, reading, seeing
 from vdmini_compress.teachers import image_to_video as i2v
 from vdmini_compress.teachers import text_to_video as t2v
 from vdmini_compress.teachers.autoencoder import decoder_sensitivity, latent_modes, reconstruct
@@ -108,17 +108,20 @@ def test_latents_of_one_call_equal_those_of_several() -> None:
     assert (latent_modes(vae, frames) - whole).abs().max() < 0.05
 
 
-FEWER_STEPS = {"num_inference_steps": 5}
+FEWER_STEPS = {"num_inference_steps": 2}
 
 
 def shorten(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a teacher train for two steps on eight clips."""
+    """Let a teacher train for a step or two on eight clips."""
     kind = type(card.teacher_named(name))
     for part in ("vae_schedule", "eye_schedule", "decoder_schedule", "denoiser_schedule"):
         schedule = getattr(kind, part)
         if schedule is not None:
-            monkeypatch.setattr(kind, part, replace(schedule, steps=2, log_every=1))
+            steps = 2 if part == "denoiser_schedule" else 1
+            monkeypatch.setattr(kind, part, replace(schedule, steps=steps, log_every=1))
     monkeypatch.setattr(kind, "batch_size", 2)
+    monkeypatch.setattr(seeing, "SPRITES", 3)
+    monkeypatch.setattr(seeing, "CAMERAS", 1)
     monkeypatch.setitem(card.DEFAULTS, "small-svd", card.DEFAULTS["small-svd"].model_copy(update=FEWER_STEPS))
     monkeypatch.setattr(kind, "clips_cached", 8, raising=False)
     monkeypatch.setattr(t2v, "FPS_CHOICES", (8,))
@@ -133,7 +136,7 @@ def test_a_teacher_is_trained_scored_and_saved_by_one_command(
     shorten(name, monkeypatch)
     lines: list[str] = []
     output = tmp_path / name
-    manifest = card.make_teacher(name, output, device="cpu", clips=4, say=lines.append)
+    manifest = card.make_teacher(name, output, device="cpu", clips=1, say=lines.append)
     assert verify(output) == manifest
     assert manifest.variant == "teacher"
     assert manifest.quality["teacher"]["trajectory_error_px"] > 0
@@ -151,7 +154,7 @@ def test_a_teacher_builds_on_an_earlier_one(
     shorten(name, monkeypatch)
     earlier, output = verify(IMAGE_TEACHER), tmp_path / "later"
     start = Start(IMAGE_TEACHER, keep_denoiser=keep_denoiser)
-    made = card.make_teacher(name, output, device="cpu", clips=4, say=lambda _: None, start=start)
+    made = card.make_teacher(name, output, device="cpu", clips=1, say=lambda _: None, start=start)
     kept = "weights" if keep_denoiser else "VAE"
     expected = {"sha256": earlier.teacher.sha256, "kept": kept, "training": earlier.training}
     assert made.training["started_from"] == expected
@@ -159,9 +162,9 @@ def test_a_teacher_builds_on_an_earlier_one(
     change = distance(output / UNET_WEIGHTS, IMAGE_TEACHER / UNET_WEIGHTS)
     assert (change < 0.1) == keep_denoiser, change
     text = (output / "README.md").read_text()
-    assert ("| denoiser, 1 before |" in text) == keep_denoiser
+    assert ("| finish, 1 before |" in text) == ("| denoiser, 2 before |" in text) == keep_denoiser
     with pytest.raises(ValueError, match=f"started from the {kept} of .*, not from nothing; remove it"):
-        card.make_teacher(name, output, device="cpu", clips=4, say=lambda _: None)
+        card.make_teacher(name, output, device="cpu", clips=1, say=lambda _: None)
 
 
 UNET_WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
@@ -176,5 +179,5 @@ def distance(one: Path, other: Path) -> float:
 
 def test_a_teacher_starts_only_from_one_of_its_own_name(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="start from a small teacher of its family, as small-t2v"):
-        card.make_teacher("small-t2v", tmp_path / "x", device="cpu", clips=4, say=print, start=Start(IMAGE_TEACHER))
+        card.make_teacher("small-t2v", tmp_path / "x", device="cpu", clips=1, say=print, start=Start(IMAGE_TEACHER))
     assert not list(tmp_path.iterdir())

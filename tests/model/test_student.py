@@ -101,9 +101,16 @@ def plans(draw) -> tuple[str, ...]:
     return tuple(n for n in names if "." not in n or n.count(".") == 1 or ".".join(n.split(".")[:2]) not in names)
 
 
+def twin(module: nn.Module) -> nn.Module:
+    """A copy with the same weights and modules of its own; a deep copy takes longer than all that is tested on it."""
+    made = copy.copy(module)
+    made.__dict__["_modules"] = {name: child and twin(child) for name, child in module._modules.items()}
+    return made
+
+
 def taken_apart(teacher: nn.Module, names: tuple[str, ...]) -> nn.Module:
-    """A copy of the teacher from which the modules were deleted by hand; entries that stay keep their names."""
-    unet = copy.deepcopy(teacher)
+    """A twin of the teacher from which the modules were deleted by hand; entries that stay keep their names."""
+    unet = twin(teacher)
     for side in ("down_blocks", "up_blocks"):
         for i, stage in enumerate(getattr(unet, side)):
             for part in ("resnets", "attentions", "temp_convs", "temp_attentions"):
@@ -217,7 +224,8 @@ def test_a_plan_is_accepted_exactly_when_what_it_leaves_runs_with_the_teachers_w
 
 
 def stock_plans() -> list[tuple[int, ...]]:
-    return [layers for layers in itertools.product((1, 2), repeat=LEVELS) if layers != (2,) * LEVELS]
+    """Every level alone loses its pairs, and all do: any two levels meet in all four ways."""
+    return [tuple(2 - (level in lost) for level in range(LEVELS)) for lost in ([0], [1], [2], [3], [0, 1, 2, 3])]
 
 
 @pytest.mark.parametrize("layers", stock_plans())
@@ -316,7 +324,7 @@ def test_a_student_owns_its_weights_unless_it_is_told_to_share_them(teacher):
 
 
 def test_a_student_keeps_mode_and_dtype_and_can_be_trained(tiny_fps):
-    half = taken_apart(tiny_fps, ()).to(torch.bfloat16).requires_grad_(False).train()
+    half = copy.deepcopy(tiny_fps).to(torch.bfloat16).requires_grad_(False).train()
     student = build_student(half, PruningPlan.preset("paper", half))
     assert student.training
     assert student.dtype is torch.bfloat16

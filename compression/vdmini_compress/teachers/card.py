@@ -68,20 +68,23 @@ def make_teacher(
 
     Raises:
         ArtifactError: when `start` is damaged or another teacher.
-        ValueError: when checkpoints beside `output` belong to a training that started elsewhere.
+        ValueError: when `finish` is asked for another teacher or without `start`; and when checkpoints beside `output` belong to a training that started elsewhere.
     """
     teacher = teacher_named(name)
+    if finish and (start is None or type(teacher) is not SmallImageToVideo):
+        raise ValueError(
+            f"only small-i2v is finished in pixels, and from an earlier one (--start-from DIR): got {name}, "
+            f"{'started from ' + str(start.folder) if start else 'started from nothing'}"
+        )
     before = None if start is None else _predecessor(name, start)
     work = output.with_name(output.name + ".work")
     _claim(work, f"the {before['kept']} of {before['sha256']}" if before else "nothing")
     where = pick_device(device)
-    if finish is None:
+    if finish and start and isinstance(teacher, SmallImageToVideo):
+        vae, denoiser, took = finish_teacher(teacher, start.folder, finish, work, where, say)
+    else:
         vae, denoiser = train_teacher(teacher, work, where, say, start)
         took = training_record(teacher, work)
-    elif start is None or type(teacher) is not SmallImageToVideo:
-        raise ValueError(f"only small-i2v is finished in pixels, and from an earlier one: got {name} and start {start}")
-    else:
-        vae, denoiser, took = finish_teacher(teacher, start.folder, finish, work, where, say)
     with replacing(output) as folder:
         teacher.save_pipeline(vae, denoiser, folder)
         record = took | ({"started_from": before} if before else {})
@@ -165,7 +168,7 @@ def _training_rows(training: dict[str, Any], run: int = 0, *, denoiser: bool = T
     rows = [
         f"| {part}{which} | {row['steps']} | {row['learning_rate']} | {row['seed']} | {row['seconds']} |"
         for part, row in training.items()
-        if part != "started_from" and (part != "denoiser" or denoiser)
+        if part != "started_from" and (part not in {"denoiser", "finish"} or denoiser)
     ]
     earlier = training.get("started_from")
     if not earlier:
