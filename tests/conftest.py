@@ -2,7 +2,10 @@
 
 import os
 import re
+import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +44,37 @@ class Groups(LoadScopeScheduling):
 
 HEAVY = ("tests/service/", "test_sharding", "test_job.py", "test_teachers", "test_decoder.py")
 """What takes a minute or so begins first, or one process ends with it while the other has nothing left to do."""
+
+
+LIBRARY_BOUND = re.compile(
+    r"test_(cost|student|recompute|seeing)\.py"
+    r"|test_planning\.py::test_(a_report|a_pairs_only|the_folder|a_small_teacher)"
+    r"|test_decoder\.py.*temporal"
+    r"|test_(importance|plans|blocks|preflight|job)\.py.*[\[-]t2v"
+    r"|test_teachers\.py::test_a_(teacher_builds|text_encoder)"
+    r"|test_video_yardstick\.py::test_a_block"
+)
+"""Tests that spend their time in torch's and diffusers' Python, which the tracer slows, on lines that others show."""
+
+
+@contextmanager
+def untraced_lines() -> Iterator[None]:
+    here, threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        sys.settrace(here)
+        threading.settrace(threads)  # type: ignore[arg-type]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[Any]:
+    if not LIBRARY_BOUND.search(item.nodeid):
+        return (yield)
+    with untraced_lines():
+        return (yield)
 
 
 @pytest.hookimpl(trylast=True)

@@ -86,13 +86,12 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, **ours}
 
 
-def start(folder: Path, *arguments: str, port: int, **extra: str) -> subprocess.Popen[str]:
+def start(folder: Path, *arguments: str, port: int, traced: bool = True, **extra: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "vdmini_serve.cli", "up", "--port", str(port), *arguments]
+    variables = {n: v for n, v in environment(folder).items() if traced or not n.startswith("COVERAGE_PROCESS_")}
     output = (folder.parent / f"{folder.name}.log").open("w")
     with output:
-        return subprocess.Popen(
-            command, env={**environment(folder), **extra}, stdout=output, stderr=subprocess.STDOUT, text=True
-        )
+        return subprocess.Popen(command, env=variables | extra, stdout=output, stderr=subprocess.STDOUT, text=True)
 
 
 def log_of(folder: Path) -> str:

@@ -57,7 +57,9 @@ def test_ctrl_c_in_the_middle_of_a_job_leaves_no_process_and_no_file(
     folder = tmp_path / "up"
     folder.mkdir()
     (student,) = [path for path in artifact_folders if is_student(path, "t2v")]
-    process = start_service(folder, "--artifact", str(student), port=a_free_port, VDMINI_BASELINE_RUNS="0")
+    process = start_service(
+        folder, "--artifact", str(student), port=a_free_port, traced=False, VDMINI_BASELINE_RUNS="0"
+    )
     with httpx.Client(base_url=f"http://127.0.0.1:{a_free_port}", trust_env=False) as client:
         eventually(lambda: process.poll() is not None or "Ready:" in read_log(folder), seconds=120, every=0.2)
         response = client.post(

@@ -1,6 +1,7 @@
 """`vdmini-compress train-teacher`: the small teachers from nothing."""
 
 import argparse
+import os
 from pathlib import Path
 
 from rich.console import Console
@@ -23,11 +24,21 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="STEPS",
         help="with --start-from, small-i2v: train its U-Net alone, in pixels (for a GPU)",
     )
-    parser.add_argument("--processes", type=at_least(0), default=0, help="that draw clips for --finish (default 0)")
+    parser.add_argument(
+        "--processes",
+        type=at_least(0),
+        default=drawing_processes(),
+        help="that draw clips for --finish (here %(default)s)",
+    )
     parser.add_argument("--device", default=None, help="such as cuda:0; the first GPU, else the CPU, by default")
     parser.add_argument(
         "--clips", type=at_least(LEAST_CLIPS), default=200, help="held-out clips for its model card (default 200)"
     )
+
+
+def drawing_processes() -> int:
+    """How many processes draw clips where nothing is said: two cores are left to the trainer, and six are enough."""
+    return max(0, min(6, (os.cpu_count() or 1) - 2))
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
