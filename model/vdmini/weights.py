@@ -1,5 +1,6 @@
 """How weights are stored: float16, as safetensors."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,3 +22,12 @@ def save_pipeline(pipeline: Any, folder: Path) -> None:
     index = folder / "model_index.json"
     # Without torchvision transformers names its Pillow-only class, which its older versions don't know.
     index.write_text(index.read_text().replace('"CLIPImageProcessorPil"', '"CLIPImageProcessor"'))
+    for config in (index, *folder.glob("*/config.json")):
+        _forget_place(config)
+
+
+def _forget_place(config: Path) -> None:
+    """Diffusers notes where a part was loaded from, which tells of the maker's machine and nothing to a user."""
+    said = json.loads(config.read_text())
+    if said.pop("_name_or_path", None) is not None:
+        config.write_text(json.dumps(said, indent=2) + "\n")

@@ -76,6 +76,7 @@ def test_the_artifact_is_whole_and_says_what_was_done(made: tuple[Path, Manifest
     assert len(manifest.teacher.sha256) == 64
     assert any("distill: step 3/3" in line for line in lines)
     assert sorted(path.name for path in output.parent.iterdir()) == ["student"]
+    assert not [path for path in output.rglob("*.json") if "_name_or_path" in path.read_text()]
 
 
 def test_it_is_smaller(made: tuple[Path, Manifest, list[str]], teacher_folder: Path) -> None:
