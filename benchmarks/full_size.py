@@ -44,7 +44,7 @@ def build(unet_class: type[torch.nn.Module], config: Any, device: torch.device) 
 
 
 def svd_inputs(unet: Any, size: FullSize, device: torch.device) -> dict[str, Tensor]:
-    """One clip's noisy latents and conditions for SVD's U-Net."""
+    """One clip's noisy latents [1, F, C, H, W] and conditions for SVD's U-Net, bfloat16."""
     shape = (1, size.num_frames, unet.config.in_channels, size.height // VAE_SCALE, size.width // VAE_SCALE)
     like: dict[str, Any] = {"device": device, "dtype": torch.bfloat16}
     return {
@@ -56,7 +56,7 @@ def svd_inputs(unet: Any, size: FullSize, device: torch.device) -> dict[str, Ten
 
 
 def videocrafter2_inputs(unet: Any, size: FullSize, device: torch.device) -> dict[str, Tensor]:
-    """One clip's noisy latents and conditions for VideoCrafter2's U-Net."""
+    """One clip's noisy latents [1, C, F, H, W] and conditions for VideoCrafter2's U-Net, bfloat16."""
     shape = (1, unet.config.in_channels, size.num_frames, size.height // VAE_SCALE, size.width // VAE_SCALE)
     like: dict[str, Any] = {"device": device, "dtype": torch.bfloat16}
     return {

@@ -51,7 +51,7 @@ class Distillation:
 
     Args:
         family: of teacher and student.
-        pipeline: the teacher's; its U-Net is never changed.
+        pipeline: the teacher's; its U-Net is frozen and never changed.
         student: the U-Net that learns.
         world: where batches come from.
         cache: encoded clips.
@@ -78,7 +78,7 @@ class Distillation:
         self.channel_weight_C = channel_weight_C.to(pipeline.device)
         self.encoder = pipeline.unet if encoder is None else encoder
         for frozen in (pipeline.unet, self.encoder):
-            frozen.requires_grad_(False)  # before the view is fitted: torch takes other kernels for what may be trained
+            frozen.requires_grad_(False)  # before the view is fitted, so that a resumed run fits the same one
         self.discriminator: Discriminator | None = None
         if settings.lambda_mca:
             self.discriminator, self.view = self._discriminator()

@@ -80,18 +80,19 @@ class ImageBatch:
         """Noise the clips `index` of the cache.
 
         Args:
-            cache: encoded clips; without "fps_N" the fps says nothing and is drawn from 5..30.
+            cache: encoded clips, on any device, where the batch will be; without "fps_N" the fps says nothing and is
+                drawn from 5..30.
             index: which clips, int64 [B].
-            generator: source of all randomness.
+            generator: source of all randomness, on the CPU.
             sigmas: noise levels to draw from, uniformly (SF-V trains on 2.27, 70.5 and 700).
         """
         target = cache["latents_NFCHW"][index].float()
-        drawn_fps = torch.randint(5, 31, (len(index),), generator=generator).float()
+        drawn_fps = torch.randint(5, 31, (len(index),), generator=generator).to(target)
         fps = cache["fps_N"][index].float() if "fps_N" in cache else drawn_fps
         bucket = cache["motion_bucket_id_N"][index].float()
-        noise = torch.randn(target.shape, generator=generator)
+        noise = torch.randn(target.shape, generator=generator).to(target)
         levels = torch.tensor(sigmas)
-        sigma = levels[torch.randint(len(levels), (len(index),), generator=generator)]
+        sigma = levels[torch.randint(len(levels), (len(index),), generator=generator)].to(target)
         return ImageBatch(
             target,
             target + _wide(sigma) * noise,

@@ -27,7 +27,7 @@ def trains_in_bfloat16(device: torch.device) -> bool:
 
 
 def cpu_capabilities() -> Mapping[str, Any]:
-    """What this CPU can do; nothing that torch before 2.10 doesn't tell of."""
+    """What this CPU can do, by torch's names; empty where torch is too old to tell."""
     told: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return told
 

@@ -189,8 +189,9 @@ def healed(made: Distillation, folder: Path, kill_at: int | None = None) -> dict
 
 @pytest.mark.parametrize("task", ["i2v"], indirect=True, scope="session")  # both resume alike, see also test_job
 def test_an_adversarial_run_that_was_killed_ends_with_the_same_weights_and_the_teacher_as_it_was(
-    distillation_of: Callable[..., Distillation], tmp_path: Path
+    distillation_of: Callable[..., Distillation], teacher_engine: Engine, tmp_path: Path
 ) -> None:
+    teacher_engine.pipeline.unet.requires_grad_(True)  # as it is loaded, whatever ran before
     straight = distillation_of()
     before = deepcopy(straight.pipeline.unet.state_dict())
     expected = healed(straight, tmp_path / "straight")

@@ -45,10 +45,14 @@ def test_sprites_and_a_camera_are_seen() -> None:
     assert Finish(1, batch_size=16, seen=8).shown == [0, 1, 2, 3, 4, 5, 14, 15]
 
 
-@pytest.mark.parametrize(("name", "start"), [("small-i2v", False), ("small-t2v", True)])
-def test_only_an_earlier_image_teacher_is_finished(name: str, start: bool, root: Path, tmp_path: Path) -> None:
-    begin = Start(root / "compression/teachers" / name) if start else None
-    with pytest.raises(ValueError, match="only small-i2v is finished in pixels, and from an earlier one"):
+@pytest.mark.parametrize(
+    ("name", "start", "kept"), [("small-i2v", False, True), ("small-t2v", True, True), ("small-i2v", True, False)]
+)
+def test_only_an_earlier_image_teacher_is_finished(
+    name: str, start: bool, kept: bool, root: Path, tmp_path: Path
+) -> None:
+    begin = Start(root / "compression/teachers" / name, keep_denoiser=kept) if start else None
+    with pytest.raises(ValueError, match="only small-i2v is finished in pixels, from an earlier one"):
         card.make_teacher(
             name, tmp_path / "x", device="cpu", clips=1, say=lambda _: None, start=begin, finish=Finish(1)
         )

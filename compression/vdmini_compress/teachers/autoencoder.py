@@ -28,14 +28,14 @@ def decode(vae: Any, latents_BFCHW: Tensor) -> Tensor:
     return pixels.reshape(-1, frames, *pixels.shape[1:])
 
 
-FRAMES_AT_ONCE = {"cpu": 8}
-"""Frames per call of an encoder: more of them spill out of a CPU's cache and take longer each. Elsewhere, 1024."""
+FRAMES_AT_ONCE = {"cpu": 8, "cuda": 1024}
+"""Frames per call of an encoder, by device: more of them spill out of a CPU's cache and take longer each."""
 
 
 @torch.no_grad()
 def latent_modes(vae: Any, frames_N3HW: Tensor) -> Tensor:
     """Modes [N, C, H, W] of the unscaled latents of frames in -1..1, float32 on the CPU."""
-    at_once = FRAMES_AT_ONCE.get(vae.device.type, 1024)
+    at_once = FRAMES_AT_ONCE[vae.device.type]
     with mixed_precision(vae.device):
         parts = [vae.encode(part.to(vae.device)).latent_dist.mode() for part in frames_N3HW.split(at_once)]
     return torch.cat(parts).float().cpu()

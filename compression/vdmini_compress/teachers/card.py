@@ -68,13 +68,15 @@ def make_teacher(
 
     Raises:
         ArtifactError: when `start` is damaged or another teacher.
-        ValueError: when `finish` is asked for another teacher or without `start`; and when checkpoints beside `output` belong to a training that started elsewhere.
+        ValueError: when `finish` is asked for another teacher, or without a `start` whose denoiser is kept; and when
+            checkpoints beside `output` belong to a training that started elsewhere.
     """
     teacher = teacher_named(name)
-    if finish and (start is None or type(teacher) is not SmallImageToVideo):
+    if finish and not (start and start.keep_denoiser and type(teacher) is SmallImageToVideo):
+        begun = f"started from {start.folder}" if start else "started from nothing"
         raise ValueError(
-            f"only small-i2v is finished in pixels, and from an earlier one (--start-from DIR): got {name}, "
-            f"{'started from ' + str(start.folder) if start else 'started from nothing'}"
+            "only small-i2v is finished in pixels, from an earlier one whose denoiser is kept (--start-from DIR, no "
+            f"--fresh-denoiser): got {name}, {begun}{' with a fresh denoiser' * bool(start and not start.keep_denoiser)}"
         )
     before = None if start is None else _predecessor(name, start)
     work = output.with_name(output.name + ".work")

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vdmini_compress.image_batch import NOISE_AUG_STRENGTH, SIGMA_MAX, ImageBatch
+from vdmini_compress.image_batch import NOISE_AUG_STRENGTH, ImageBatch
+from vdmini_compress.losses import output_loss
 from vdmini_compress.precision import mixed_precision
 from vdmini_compress.teachers.autoencoder import (
     decode,
     decoder_sensitivity,
     pixel_losses,
     pixel_weight,
-    weighted_square,
 )
 from vdmini_compress.teachers.image_to_video import SmallImageToVideo, embed, encode_clips
 from vdmini_compress.teachers.train import fast_attention, saved_vae
@@ -145,11 +145,12 @@ def finishing_losses(
         denoiser: the U-Net that learns.
         vae: its VAE; frozen.
         image_encoder: what embeds the first frame; frozen.
-        channel_weight_C: how much an error in each latent channel counts, mean 1.
+        channel_weight_C: how much an error in each latent channel counts, float32, mean 1.
         finish: how much is drawn and seen.
 
     Returns:
-        A function that gives "task", the weighted squared error of the latents, and those of `pixel_losses`.
+        A function that gives "task", the weighted squared error of the latents, and those of `pixel_losses`, all
+        float32 scalars. It must be called for one step after the other.
     """
     drawn: list[Iterator[Films]] = []
 
@@ -158,40 +159,31 @@ def finishing_losses(
             drawn.append(iter(_loader(finish, step)))
         films = next(drawn[0])
         pixels_BF3HW = films.frames_BF3HW.to(vae.device) / 127.5 - 1
-        batch = _batch(pixels_BF3HW, films.motion_bucket_id_B, vae, image_encoder, generator)
+        encoded = _encoded(pixels_BF3HW, vae, image_encoder, generator)
+        encoded["motion_bucket_id_N"] = films.motion_bucket_id_B.to(vae.device)
+        batch = ImageBatch.draw(encoded, torch.arange(finish.batch_size), generator)
         with mixed_precision(vae.device):
             clean = batch.denoised(batch.run(denoiser))
             made = decode(vae, clean[finish.shown] / vae.config.scaling_factor)
-        weight = batch.weight_BFHW
-        error = weighted_square(clean - batch.target_BFCHW, channel_weight_C)
-        task = (error * weight).sum() / weight.sum()
+        task = output_loss(clean, batch.target_BFCHW, batch.weight_BFHW, channel_weight_C)
         return {"task": task} | pixel_losses(made, pixels_BF3HW[finish.shown], films.weight_SF1HW.to(vae.device))
 
     return losses
 
 
 @torch.no_grad()
-def _batch(
-    pixels_BF3HW: Tensor, motion_bucket_id_B: Tensor, vae: Any, image_encoder: Any, generator: torch.Generator
-) -> ImageBatch:
-    """Clips in -1..1, encoded and noised where they are: `encode` and `ImageBatch.draw` without a cache between."""
-    device, count = pixels_BF3HW.device, len(pixels_BF3HW)
+def _encoded(pixels_BF3HW: Tensor, vae: Any, image_encoder: Any, generator: torch.Generator) -> dict[str, Tensor]:
+    """What `image_to_video.encode` makes of clips in -1..1, in one go and left where they are."""
     first_B3HW = pixels_BF3HW[:, 0]
-    noisy = first_B3HW + NOISE_AUG_STRENGTH * torch.randn(first_B3HW.shape, generator=generator).to(device)
-    with mixed_precision(device):
+    noisy = first_B3HW + NOISE_AUG_STRENGTH * torch.randn(first_B3HW.shape, generator=generator).to(first_B3HW)
+    with mixed_precision(vae.device):
         modes = vae.encode(torch.cat([pixels_BF3HW.flatten(0, 1), noisy])).latent_dist.mode().float()
-    target_BFCHW = modes[:-count].unflatten(0, pixels_BF3HW.shape[:2]) * vae.config.scaling_factor
-    noise = torch.randn(target_BFCHW.shape, generator=generator).to(device)
-    fps = torch.randint(5, 31, (count,), generator=generator).float()
-    told = torch.stack([fps - 1, motion_bucket_id_B.float(), torch.full_like(fps, NOISE_AUG_STRENGTH)], dim=1)
-    return ImageBatch(
-        target_BFCHW,
-        target_BFCHW + SIGMA_MAX * noise,
-        torch.full((count,), SIGMA_MAX, device=device),
-        modes[-count:],
-        embed(image_encoder, (first_B3HW + 1) / 2),
-        told.to(device),
-    )
+    latents, image_latents = modes.split([len(modes) - len(noisy), len(noisy)])
+    return {
+        "latents_NFCHW": latents.unflatten(0, pixels_BF3HW.shape[:2]) * vae.config.scaling_factor,
+        "image_latents_NCHW": image_latents,
+        "image_embeds_ND": embed(image_encoder, (first_B3HW + 1) / 2),
+    }
 
 
 def _loader(finish: Finish, first: int) -> DataLoader[Films]:
