@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import AutoencoderKLTemporalDecoder
 from provenance import provenance
-from torch import Tensor
 
-from vdmini.configs import FULL_SIZE, FullSize
-from vdmini.cost import TEXT_TOKENS, VAE_CLASSES, unet_cost
+from vdmini.cost import unet_cost
+from vdmini.families import FAMILY_NAMES, family_named
 from vdmini.plan import PruningPlan
-from vdmini.student import UNET_CLASSES, build_student
+from vdmini.student import build_student
 from vdmini_compress.latency import interval
 
 PLANS = ("none", "paper", "all-pairs")
@@ -41,36 +41,6 @@ def build(unet_class: type[torch.nn.Module], config: Any, device: torch.device) 
     finally:
         torch.set_default_dtype(default)
     return made.to(device, torch.bfloat16).eval().requires_grad_(False)
-
-
-def svd_inputs(unet: Any, size: FullSize, device: torch.device) -> dict[str, Tensor]:
-    """One clip's noisy latents [1, F, C, H, W] and conditions for SVD's U-Net, bfloat16."""
-    shape = (1, size.num_frames, unet.config.in_channels, size.height // VAE_SCALE, size.width // VAE_SCALE)
-    like: dict[str, Any] = {"device": device, "dtype": torch.bfloat16}
-    return {
-        "sample": torch.randn(shape, **like),
-        "timestep": torch.tensor([1.6], **like),
-        "encoder_hidden_states": torch.randn(1, 1, unet.config.cross_attention_dim, **like),
-        "added_time_ids": torch.tensor([[6.0, 127.0, 0.02]], **like),
-    }
-
-
-def videocrafter2_inputs(unet: Any, size: FullSize, device: torch.device) -> dict[str, Tensor]:
-    """One clip's noisy latents [1, C, F, H, W] and conditions for VideoCrafter2's U-Net, bfloat16."""
-    shape = (1, unet.config.in_channels, size.num_frames, size.height // VAE_SCALE, size.width // VAE_SCALE)
-    like: dict[str, Any] = {"device": device, "dtype": torch.bfloat16}
-    return {
-        "sample": torch.randn(shape, **like),
-        "timestep": torch.tensor([500.0], **like),
-        "encoder_hidden_states": torch.randn(1, TEXT_TOKENS, unet.config.cross_attention_dim, **like),
-        "timestep_cond": torch.randn(1, unet.config.time_cond_proj_dim + 1, device=device),
-    }
-
-
-INPUTS: dict[str, Callable[[Any, FullSize, torch.device], dict[str, Tensor]]] = {
-    "svd": svd_inputs,
-    "videocrafter2": videocrafter2_inputs,
-}
 
 
 def seconds_of(run: Callable[[], Any], device: torch.device) -> float:
@@ -115,13 +85,14 @@ def in_turn(runs: dict[str, Callable[[], Any]], rounds: int, device: torch.devic
 @torch.inference_mode()
 def unets(name: str, rounds: int, device: torch.device) -> dict[str, Any]:
     """The teacher's U-Net beside students that use its weights."""
-    size = FULL_SIZE[name]
-    teacher = build(UNET_CLASSES[size.unet_class], size.unet, device)
-    inputs = INPUTS[name](teacher, size, device)
+    family = family_named(name)
+    size = family.full_size.defaults
+    latents = {"num_frames": size.num_frames, "height": size.height // VAE_SCALE, "width": size.width // VAE_SCALE}
+    teacher = build(family.unet_class, family.full_size.unet, device)
+    inputs = family.unet_inputs(teacher, *latents.values(), device)
     models = {plan: build_student(teacher, PruningPlan.preset(plan, teacher), share_weights=True) for plan in PLANS}
     runs = {plan: (lambda unet=unet: unet(**inputs).sample) for plan, unet in models.items()}
     found = in_turn(runs, rounds, device)
-    latents = {"num_frames": size.num_frames, "height": size.height // VAE_SCALE, "width": size.width // VAE_SCALE}
     for plan, unet in models.items():
         cost = unet_cost(unet, **latents)
         found[plan] |= {
@@ -136,11 +107,11 @@ def unets(name: str, rounds: int, device: torch.device) -> dict[str, Any]:
 @torch.inference_mode()
 def decoder(name: str, rounds: int, device: torch.device, chunks: tuple[int, ...]) -> dict[str, Any]:
     """The VAE's decoder, so many frames at a time."""
-    size = FULL_SIZE[name]
-    vae = build(VAE_CLASSES[size.vae_class], size.vae, device)
+    full, size = family_named(name).full_size, family_named(name).full_size.defaults
+    vae = build(full.vae_class, full.vae, device)
     shape = (size.num_frames, vae.config.latent_channels, size.height // VAE_SCALE, size.width // VAE_SCALE)
     latents = torch.randn(shape, device=device, dtype=torch.bfloat16)
-    temporal = size.vae_class == "AutoencoderKLTemporalDecoder"
+    temporal = full.vae_class is AutoencoderKLTemporalDecoder
 
     def decode(chunk: int) -> None:
         for part in latents.split(chunk):
@@ -163,7 +134,7 @@ def main() -> None:
         parser.error("no GPU was found, and full-size models take minutes a pass without one")
     device = torch.device("cuda:0")
     models = {}
-    for name in FULL_SIZE:
+    for name in FAMILY_NAMES:
         models[name] = unets(name, arguments.rounds, device)
         torch.cuda.empty_cache()
         models[name]["decoder_by_frames_at_once"] = decoder(name, 5, device, (14, 4, 1))

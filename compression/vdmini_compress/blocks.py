@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from vdmini.student import PAIR_LISTS
+from vdmini.removal import PAIR_LISTS
 
 Kind = Literal["pair", "temporal", "middle", "stage"]
 

@@ -4,16 +4,19 @@ Legend: B clips, F frames, C latent channels, H height, W width of the latents, 
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from vdmini.families import family_of
+from vdmini.families.base import TextFamily
 from vdmini_compress.image_batch import ImageBatch
 from vdmini_compress.recipe import Distill
 from vdmini_compress.teachers import image_to_video as i2v
 from vdmini_compress.teachers import text_to_video as t2v
-from vdmini_compress.text_batch import NoiseSchedule, TextBatch
+from vdmini_compress.text_batch import NoiseSchedule, TextBatch, draw_timesteps
 
 Cache = dict[str, Tensor]
 Report = Callable[[str], None]
@@ -48,6 +51,15 @@ class Batch(Protocol):
 
     def denoised(self, model_output: Tensor) -> Tensor:
         """The clean latents [B, F, C, H, W], float32, that an output means."""
+        ...
+
+    def compared(self, model_output: Tensor, clean: Tensor) -> Tensor:
+        """Which of the two errors are measured of: an output, or the clean latents that it means; float32."""
+        ...
+
+    @property
+    def right_BFCHW(self) -> Tensor:
+        """What `compared` should be."""
         ...
 
     def renoised(self, clips: Sequence[Tensor], generator: torch.Generator) -> "Sequence[Batch]":
@@ -92,17 +104,36 @@ class TextWorld:
         films = t2v.training_films()
         picked = torch.randperm(len(films), generator=torch.Generator().manual_seed(seed))[:count]
         cache = t2v.encode_scenes(pipeline.vae, pipeline.tokenizer, [films[i] for i in picked], report)
-        tokens = cache["tokens_NL"].to(pipeline.device)
-        parts = [pipeline.text_encoder(ids).last_hidden_state for ids in torch.split(tokens, 64)]
+        family, captions = text_family(pipeline), [films[i][0].caption for i in picked]
+        parts = [family.encode_prompts(pipeline, captions[n : n + 64]) for n in range(0, len(captions), 64)]
         return cache | {"features_NLD": torch.cat(parts).cpu()}
 
     def draw(self, pipeline: Any, cache: Cache, settings: Distill, generator: torch.Generator) -> Batch:
-        """See `World`; most clips start from pure noise, where sampling starts."""
-        index = torch.randint(len(cache["fps_N"]), (settings.batch_size,), generator=generator)
-        visited = t2v.timesteps_of(pipeline.scheduler, settings.timesteps)
-        timestep = t2v.draw_timesteps(visited, settings.batch_size, generator)
-        schedule, width = NoiseSchedule.of(pipeline.scheduler), int(pipeline.unet.config.time_cond_proj_dim)
-        return TextBatch.draw(schedule, cache, index, timestep, width, generator).to(pipeline.device)
+        """See `World`; how is what the family's lesson says."""
+        family, count = text_family(pipeline), settings.batch_size
+        lesson, schedule = family.lesson, NoiseSchedule.of(pipeline.scheduler)
+        index = torch.randint(len(cache["fps_N"]), (count,), generator=generator)
+        levels = family.timesteps(pipeline.scheduler, settings.timesteps)
+        timestep = draw_timesteps(levels, count, generator, from_noise_share=lesson.from_noise_share)
+        told = partial(family.condition, pipeline.unet)
+        batch = TextBatch.draw(schedule, cache, index, timestep, told, generator, consistency=lesson.consistency)
+        if lesson.blank_share:
+            with torch.no_grad():
+                blank = family.encode_prompts(pipeline, [""]).cpu()
+            batch = batch.without_captions(torch.rand(count, generator=generator) < lesson.blank_share, blank)
+        return batch.to(pipeline.device)
+
+
+def text_family(pipeline: Any) -> TextFamily:
+    """The family of a text-to-video pipeline.
+
+    Raises:
+        TypeError: when it is of another task, or of no family.
+    """
+    family = family_of(type(pipeline.unet))
+    if not isinstance(family, TextFamily):
+        raise TypeError(f"family {family.name} makes no video from text; give a text-to-video model")
+    return family
 
 
 WORLDS: dict[str, World] = {"i2v": ImageWorld(), "t2v": TextWorld()}

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vdmini.families import Family
+from vdmini.families.base import Family
 from vdmini_compress import consistency
 from vdmini_compress.data import Batch, Cache, World
 from vdmini_compress.discriminator import Discriminator, View
@@ -108,29 +108,31 @@ class Distillation:
                 right = batch.run(self.pipeline.unet)
             with tapped(self.student, self.student_taps) as student_features:
                 made = batch.run(self.student)
-        clean, answer = batch.denoised(made), batch.denoised(right)
+        clean, right_clean = batch.denoised(made), batch.denoised(right)
+        answer = batch.compared(made, clean)
         losses: Losses = {}
         if wanted.lambda_task:
-            losses["task"] = wanted.lambda_task * self._task(batch, made, clean, right)
+            losses["task"] = wanted.lambda_task * self._task(batch, made, answer, right)
         if wanted.lambda_output:
-            difference = output_loss(clean, answer, batch.weight_BFHW, self.channel_weight_C)
+            teachers = batch.compared(right, right_clean)
+            difference = output_loss(answer, teachers, batch.weight_BFHW, self.channel_weight_C)
             losses["output"] = wanted.lambda_output * difference
         if wanted.lambda_icd:
             losses["icd"] = wanted.lambda_icd * icd_loss(student_features, teacher_features)
         if self.discriminator is not None:
             losses["mca"] = wanted.lambda_mca * self._mca(batch, clean, generator)
-            real = answer if wanted.real == "teacher" else batch.target_BFCHW
+            real = right_clean if wanted.real == "teacher" else batch.target_BFCHW
             self._seen[generator.initial_seed()] = Seen(batch, real, clean.detach())
         return losses
 
-    def _task(self, batch: Batch, made: Tensor, clean: Tensor, right: Tensor) -> Tensor:
+    def _task(self, batch: Batch, made: Tensor, answer: Tensor, right: Tensor) -> Tensor:
         """The base model's own loss, see `Distill.task_loss`."""
         if self.settings.task_loss == "squared":
-            return output_loss(clean, batch.target_BFCHW, batch.weight_BFHW, self.channel_weight_C)
+            return output_loss(answer, batch.right_BFCHW, batch.weight_BFHW, self.channel_weight_C)
         weight = batch.weight_BFHW[:, :, None] * self.channel_weight_C[:, None, None]
         if self.settings.task_loss == "pseudo-huber":
-            return pseudo_huber(clean, batch.target_BFCHW, weight)
-        if not isinstance(batch, TextBatch):
+            return pseudo_huber(answer, batch.right_BFCHW, weight)
+        if not isinstance(batch, TextBatch) or not batch.consistency:
             raise TypeError("a consistency loss needs a batch of a latent consistency model")
         return pseudo_huber(consistency.consistency_function(batch, made), self._lower(batch, right), weight)
 

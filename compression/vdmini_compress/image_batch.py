@@ -121,6 +121,15 @@ class ImageBatch:
         clean: Tensor = self.noisy_BFCHW / (square + 1) - model_output.float() * (square / (square + 1)).sqrt()
         return clean
 
+    def compared(self, model_output: Tensor, clean: Tensor) -> Tensor:  # noqa: ARG002 - the protocol's signature
+        """The clean latents."""
+        return clean
+
+    @property
+    def right_BFCHW(self) -> Tensor:
+        """What `compared` should be."""
+        return self.target_BFCHW
+
     def renoised(self, clips: Sequence[Tensor], generator: torch.Generator) -> "list[ImageBatch]":
         """Clips as a discriminator sees them: all noised alike, to log-normal levels (arXiv 2406.04324, section 4.2).
 

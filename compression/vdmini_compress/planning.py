@@ -17,10 +17,10 @@ from rich.markup import escape
 from rich.table import Table
 from torch import nn
 
-from vdmini.configs import FULL_SIZE
 from vdmini.cost import VAE_CLASSES, ModelCost, StageCost, empty_vae, unet_cost, vae_decoder_cost
+from vdmini.families import FAMILY_NAMES, family_named
 from vdmini.plan import PlanError, PruningPlan
-from vdmini.student import UNET_CLASSES, empty_student, empty_unet, stock_layers_per_block
+from vdmini.student import empty_student, empty_unet, stock_layers_per_block, unet_classes
 from vdmini_compress.teachers import image_to_video, text_to_video
 
 SMALL_TEACHERS = {"small-i2v": image_to_video, "small-t2v": text_to_video}
@@ -148,17 +148,17 @@ def find_subject(family_or_folder: str) -> Subject:
     """Find a teacher by the name of a full-size family, of a small teacher, or by its folder.
 
     Args:
-        family_or_folder: `svd`, `videocrafter2`, `small-i2v`, `small-t2v`, a diffusers pipeline folder
-            (`unet/config.json` and perhaps `vae/config.json`), or the folder of a U-Net (`config.json`).
+        family_or_folder: one of `vdmini.families.FAMILY_NAMES`, `small-i2v`, `small-t2v`, a diffusers pipeline
+            folder (`unet/config.json` and perhaps `vae/config.json`), or the folder of a U-Net (`config.json`).
 
     Raises:
         PlanningError: it is none of these, or its U-Net's class is unknown.
     """
-    if family_or_folder in FULL_SIZE:
-        full = FULL_SIZE[family_or_folder]
-        unet = empty_unet(UNET_CLASSES[full.unet_class], full.unet)
-        vae = empty_vae(VAE_CLASSES[full.vae_class], full.vae)
-        return Subject(family_or_folder, unet, vae, full.width, full.height, full.num_frames)
+    if family_or_folder in FAMILY_NAMES:
+        family = family_named(family_or_folder)
+        full, usual = family.full_size, family.full_size.defaults
+        unet, vae = empty_unet(family.unet_class, full.unet), empty_vae(full.vae_class, full.vae)
+        return Subject(family_or_folder, unet, vae, usual.width, usual.height, usual.num_frames)
     if family_or_folder in SMALL_TEACHERS:
         small = SMALL_TEACHERS[family_or_folder]
         return Subject(
@@ -230,12 +230,12 @@ def _latents(subject: Subject, size: Sequence[int]) -> dict[str, int]:
 
 
 def _folder_subject(folder: Path) -> Subject:
-    names = ", ".join([*FULL_SIZE, *SMALL_TEACHERS])
+    names = ", ".join([*FAMILY_NAMES, *SMALL_TEACHERS])
     unet_file = next((f for f in (folder / "unet/config.json", folder / "config.json") if f.is_file()), None)
     if unet_file is None:
         raise PlanningError(f"{folder} is neither a model's name ({names}) nor a folder with unet/config.json")
     unet_config = _read_config(unet_file)
-    unet = empty_unet(_class_of(unet_config, UNET_CLASSES, unet_file), unet_config)
+    unet = empty_unet(_class_of(unet_config, unet_classes(), unet_file), unet_config)
     vae = None
     vae_file = folder / "vae/config.json"
     if vae_file.is_file():

@@ -48,16 +48,18 @@ class Distill(Record):
     task_loss: Literal["squared", "pseudo-huber", "consistency"] = Field(
         default="squared",
         description="the base model's own loss: against the right answer, squared or pseudo-Huber (SF-V); or of the "
-        "student with itself one solver step further down (T2V-Turbo-v2, text-to-video only)",
+        "student with itself one solver step further down (T2V-Turbo-v2, consistency models only)",
     )
     sigmas: tuple[float, ...] = Field(
-        default=(700.0,), min_length=1, description="svd: noise levels that are trained on; SF-V's are 2.27, 70.5, 700"
+        default=(700.0,),
+        min_length=1,
+        description="image-to-video: noise levels that are trained on; SF-V's are 2.27, 70.5, 700",
     )
     timesteps: int = Field(
         default=200,
         ge=1,
         le=1000,
-        description="videocrafter2: trained on the noise levels of sampling in so many steps",
+        description="text-to-video: trained on so many noise levels, those of sampling in so many steps",
     )
     lambda_task: float = Field(default=1.0, ge=0, description="weight of the task loss")
     lambda_output: float = Field(default=1.0, ge=0, description="weight of the distance to the teacher's output")

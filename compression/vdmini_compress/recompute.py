@@ -1,6 +1,6 @@
 """Gradient checkpointing: the blocks of a U-Net forget their activations and compute them again in the backward pass.
 
-diffusers knows it for SVD's ResBlocks alone; here every entry of a stage's lists is recomputed, in both families.
+diffusers knows it for SVD's ResBlocks alone; here every entry of a stage's lists is recomputed, in every family.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from vdmini.student import PAIR_LISTS
+from vdmini.removal import PAIR_LISTS
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
-from vdmini.student import PAIR_LISTS
+from vdmini.removal import PAIR_LISTS
 from vdmini_compress.precision import trains_in_bfloat16
 
 Sharding = Literal["none", "full"]

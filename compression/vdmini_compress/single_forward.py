@@ -43,9 +43,9 @@ class SingleForward(Job):
 
     def _check(self, teacher: Engine) -> None:
         super()._check(teacher)
-        if teacher.manifest.family != "svd":
+        if teacher.manifest.task != "i2v":
             raise ArtifactError(
-                f"{self.recipe.teacher} is of family {teacher.manifest.family}; single-forward needs svd"
+                f"{self.recipe.teacher} makes videos from text; single-forward needs an image-to-video model, as SVD is"
             )
         if teacher.manifest.defaults.num_inference_steps == 1:
             raise ArtifactError(f"{self.recipe.teacher} answers in one forward pass already; prune it")

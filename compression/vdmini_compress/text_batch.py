@@ -3,21 +3,29 @@
 Legend: B clips, F frames, C latent channels, H height, W width of the latents, L tokens, D features, N timesteps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
-from diffusers import LCMScheduler
 from torch import Tensor
 
-from vdmini.unet3d_fps import guidance_scale_embedding, timestep_condition
 from vdmini_compress.noise import draw_levels, log_normal_shares
 
 GUIDANCE_RANGE = (5.0, 15.0)
 """What the guidance weight w is drawn from (arXiv 2410.05677)."""
 
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
+
+Condition = Callable[[Tensor, Tensor], Tensor | None]
+"""Makes a U-Net's `timestep_cond` of guidance weights [B] and fps [B]; see `vdmini.families.base.TextFamily`."""
+
+
+def draw_timesteps(timesteps_N: Tensor, count: int, generator: torch.Generator, *, from_noise_share: float) -> Tensor:
+    """Timesteps [count], int64: `from_noise_share` of them the highest, the others any of `timesteps_N`."""
+    picked = timesteps_N[torch.randint(len(timesteps_N), (count,), generator=generator)]
+    from_noise = torch.rand(count, generator=generator) < from_noise_share
+    return torch.where(from_noise, timesteps_N.max(), picked)
 
 
 @dataclass(frozen=True)
@@ -35,8 +43,8 @@ class NoiseSchedule:
     shares_N: Tensor
 
     @staticmethod
-    def of(scheduler: LCMScheduler) -> "NoiseSchedule":
-        """The schedule of a diffusers scheduler.
+    def of(scheduler: Any) -> "NoiseSchedule":
+        """The schedule of a diffusers scheduler that has one of `alphas_cumprod`, such as DDIM's, LCM's or DPM++'s.
 
         Raises:
             ValueError: when its prediction type is none of `PREDICTIONS`.
@@ -69,10 +77,19 @@ class NoiseSchedule:
             return signal * noisy_BFCHW - sigma * made
         return (noisy_BFCHW - sigma * made) / signal.clamp(min=1e-4)
 
+    def prediction(self, clean_BFCHW: Tensor, noise_BFCHW: Tensor, timestep_B: Tensor) -> Tensor:
+        """What a U-Net that knew everything would put out; velocity is that of arXiv 2202.00512."""
+        signal, sigma = self.levels(timestep_B)
+        if self.prediction_type == "sample":
+            return clean_BFCHW
+        if self.prediction_type == "v_prediction":
+            return signal * noise_BFCHW - sigma * clean_BFCHW
+        return noise_BFCHW
+
 
 @dataclass(frozen=True)
 class TextBatch:
-    """Noisy latents with the conditions of a latent consistency model.
+    """Noisy latents with the conditions of a text-to-video model.
 
     Args:
         schedule: of the scheduler.
@@ -81,9 +98,10 @@ class TextBatch:
         noise_BFCHW: the noise.
         noisy_BFCHW: the clean latents noised to `timestep_B`.
         timestep_B: int64.
-        condition: guidance embedding and fps, as `vdmini.unet3d_fps.timestep_condition` packs them.
+        condition: the U-Net's `timestep_cond`, its last column the fps, or None where it takes none.
         tokens_BL: token ids of the captions.
         features_BLD: what the text encoder makes of them, or None where it is trained along.
+        consistency: whether the model is a consistency model; see `vdmini.families.base.Lesson`.
     """
 
     schedule: NoiseSchedule
@@ -92,9 +110,10 @@ class TextBatch:
     noise_BFCHW: Tensor
     noisy_BFCHW: Tensor
     timestep_B: Tensor
-    condition: Tensor
+    condition: Tensor | None
     tokens_BL: Tensor
     features_BLD: Tensor | None = None
+    consistency: bool = True
 
     @staticmethod
     def draw(
@@ -102,8 +121,10 @@ class TextBatch:
         cache: dict[str, Tensor],
         index: Tensor,
         timestep_B: Tensor,
-        guidance_dim: int,
+        condition: Condition,
         generator: torch.Generator,
+        *,
+        consistency: bool = True,
     ) -> "TextBatch":
         """Noise the clips `index` of the cache to timesteps; the guidance weight is drawn from `GUIDANCE_RANGE`.
 
@@ -112,15 +133,14 @@ class TextBatch:
             cache: encoded clips.
             index: which clips, int64 [B].
             timestep_B: int64.
-            guidance_dim: width of the guidance embedding.
+            condition: of the model's family.
             generator: source of all randomness.
+            consistency: see the class.
         """
         target = cache["latents_NFCHW"][index].float()
         noise = torch.randn(target.shape, generator=generator)
         low, high = GUIDANCE_RANGE
-        guidance = guidance_scale_embedding(
-            low + (high - low) * torch.rand(len(index), generator=generator), guidance_dim
-        )
+        guidance = low + (high - low) * torch.rand(len(index), generator=generator)
         return TextBatch(
             schedule,
             target,
@@ -128,17 +148,20 @@ class TextBatch:
             noise,
             schedule.noised(target, noise, timestep_B),
             timestep_B,
-            timestep_condition(guidance, cache["fps_N"][index]),
+            condition(guidance, cache["fps_N"][index]),
             cache["tokens_NL"][index],
             cache["features_NLD"][index] if "features_NLD" in cache else None,
+            consistency,
         )
 
     @property
     def condition_BD(self) -> Tensor:
-        """What a discriminator is told besides the noise level: the mean text feature, guidance and fps."""
+        """What a discriminator is told besides the noise level: the mean text feature, and guidance and fps if any."""
         if self.features_BLD is None:
             raise ValueError("a discriminator needs the captions' features; encode them first")
         text = self.features_BLD.float().mean(dim=1)
+        if self.condition is None:
+            return text
         return torch.cat([text, self.condition[:, :-1], self.condition[:, -1:] / 30], dim=1)
 
     @property
@@ -163,6 +186,29 @@ class TextBatch:
     def denoised(self, model_output: Tensor) -> Tensor:
         """The clean latents that an output means, float32."""
         return self.schedule.clean(model_output, self.noisy_BFCHW, self.timestep_B)
+
+    def compared(self, model_output: Tensor, clean: Tensor) -> Tensor:
+        """A consistency model's clean latents, a diffusion model's own output, float32."""
+        return clean if self.consistency else model_output.float()
+
+    @property
+    def right_BFCHW(self) -> Tensor:
+        """What `compared` should be, of the batch as it was drawn."""
+        if self.consistency:
+            return self.target_BFCHW
+        return self.schedule.prediction(self.target_BFCHW, self.noise_BFCHW, self.timestep_B)
+
+    def without_captions(self, dropped_B: Tensor, blank_1LD: Tensor) -> "TextBatch":
+        """The same clips, some of them without their caption.
+
+        Args:
+            dropped_B: which ones, bool.
+            blank_1LD: features of the empty caption.
+        """
+        if self.features_BLD is None:
+            raise ValueError("captions are dropped as features; encode them first")
+        features = torch.where(dropped_B[:, None, None], blank_1LD.to(self.features_BLD), self.features_BLD)
+        return replace(self, features_BLD=features)
 
     def at(self, noisy_BFCHW: Tensor, timestep_B: Tensor) -> "TextBatch":
         """Other noisy latents at other timesteps under the same conditions."""

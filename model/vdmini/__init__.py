@@ -1,6 +1,7 @@
 """What a VDMini is: plans, students, their costs and their artifacts.
 
-Importing it imports neither torch nor diffusers: names that need them are looked up when first asked for.
+Importing it imports neither torch nor diffusers: names that need them are looked up when first asked for. Besides
+those in `__all__` it exports the `student_class` of every family, which saved students name.
 """
 
 from importlib import import_module
@@ -12,13 +13,7 @@ if TYPE_CHECKING:
     from diffusers import ModelMixin
 
     from vdmini.small_decoder import VDMiniAutoencoderKL, VDMiniAutoencoderKLTemporalDecoder
-    from vdmini.student import (
-        VDMiniUNet3D,
-        VDMiniUNet3DCondition,
-        VDMiniUNetSpatioTemporal,
-        build_student,
-        kept_names,
-    )
+    from vdmini.student import build_student, kept_names
     from vdmini.unet3d_fps import UNet3DFpsConditionModel
 
 __all__ = [
@@ -28,9 +23,6 @@ __all__ = [
     "UNet3DFpsConditionModel",
     "VDMiniAutoencoderKL",
     "VDMiniAutoencoderKLTemporalDecoder",
-    "VDMiniUNet3D",
-    "VDMiniUNet3DCondition",
-    "VDMiniUNetSpatioTemporal",
     "build_student",
     "kept_names",
 ]
@@ -40,15 +32,18 @@ _HOMES = {
     "UNet3DFpsConditionModel": "vdmini.unet3d_fps",
     "VDMiniAutoencoderKL": "vdmini.small_decoder",
     "VDMiniAutoencoderKLTemporalDecoder": "vdmini.small_decoder",
-    "VDMiniUNet3D": "vdmini.student",
-    "VDMiniUNet3DCondition": "vdmini.student",
-    "VDMiniUNetSpatioTemporal": "vdmini.student",
     "build_student": "vdmini.student",
     "kept_names": "vdmini.student",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name.startswith("VDMini"):
+        from vdmini.families import families
+
+        for family in families():
+            if family.student_class.__name__ == name:
+                return family.student_class
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,16 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
+from diffusers import AutoencoderKL, AutoencoderKLTemporalDecoder
 from torch import nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
+from vdmini.families import family_of
 from vdmini.small_decoder import VDMiniAutoencoderKL, VDMiniAutoencoderKLTemporalDecoder
-from vdmini.unet3d_fps import UNet3DFpsConditionModel
-
-TEXT_TOKENS = 77
-"""Length of a CLIP text condition; SVD's image condition is one token."""
 
 VAE_CLASSES: dict[str, type[nn.Module]] = {
     "AutoencoderKL": AutoencoderKL,
@@ -157,36 +154,7 @@ def _stage_modules(unet: Any) -> dict[str, str]:
 
 
 def _inputs(unet: Any, num_frames: int, height: int, width: int) -> dict[str, Any]:
-    make = _svd_inputs if isinstance(unet, UNetSpatioTemporalConditionModel) else _unet3d_inputs
-    return make(unet, num_frames, height, width)
-
-
-def _svd_inputs(unet: Any, num_frames: int, height: int, width: int) -> dict[str, Any]:
-    config = unet.config
-    time_ids = config["projection_class_embeddings_input_dim"] // config["addition_time_embed_dim"]
-    cross = config["cross_attention_dim"]
-    return {
-        "sample": _empty(unet, 1, num_frames, config["in_channels"], height, width),
-        "timestep": _empty(unet, 1),
-        "encoder_hidden_states": _empty(unet, 1, 1, cross if isinstance(cross, int) else cross[0]),
-        "added_time_ids": _empty(unet, 1, time_ids),
-    }
-
-
-def _unet3d_inputs(unet: Any, num_frames: int, height: int, width: int) -> dict[str, Any]:
-    config = unet.config
-    inputs = {
-        "sample": _empty(unet, 1, config["in_channels"], num_frames, height, width),
-        "timestep": _empty(unet, 1),
-        "encoder_hidden_states": _empty(unet, 1, TEXT_TOKENS, config["cross_attention_dim"]),
-    }
-    if isinstance(unet, UNet3DFpsConditionModel):
-        inputs["timestep_cond"] = _empty(unet, 1, (config["time_cond_proj_dim"] or 0) + 1)
-    return inputs
-
-
-def _empty(unet: Any, *shape: int) -> torch.Tensor:
-    return torch.empty(*shape, dtype=unet.dtype, device="meta")
+    return family_of(type(unet)).unet_inputs(unet, num_frames, height, width, torch.device("meta"))
 
 
 def _cost(model: nn.Module, stages: Mapping[str, str], inputs: Mapping[str, Any]) -> ModelCost:

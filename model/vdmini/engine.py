@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vdmini.artifact import verify
-from vdmini.families import Family, Inputs, family_named
+from vdmini.families import family_named
+from vdmini.families.base import Family, Inputs
 from vdmini.manifest import Manifest
 
 STAGES = ("encode", "denoise", "decode")
@@ -199,6 +200,16 @@ def pick_dtype(dtype: str | None, device: torch.device) -> torch.dtype:
     return names[dtype]
 
 
+def quiet_libraries() -> None:
+    """Let diffusers and transformers report errors alone, and draw no progress bars.
+
+    On every load transformers warns that torchvision is missing, which isn't used, and diffusers that a pipeline is old.
+    """
+    for logging in (diffusers.utils.logging, transformers.utils.logging):
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+
+
 def load_engine(folder: Path, *, device: str | None = None, dtype: str | None = None) -> Engine:
     """Verify an artifact and load it.
 
@@ -214,9 +225,7 @@ def load_engine(folder: Path, *, device: str | None = None, dtype: str | None = 
         vdmini.artifact.ArtifactError: when a file of the artifact is missing or damaged, naming it.
     """
     manifest = verify(folder)
-    for logging in (diffusers.utils.logging, transformers.utils.logging):
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()  # transformers warns on every load that torchvision is missing; we don't use it
+    quiet_libraries()
     family = family_named(manifest.family)
     where = pick_device(device)
     precision = pick_dtype(dtype, where)

@@ -19,7 +19,7 @@ from diffusers.models.resnet import ResnetBlock2D, TemporalResnetBlock
 from torch import Tensor, nn
 
 from vdmini.decoder_channels import BRANCHES, blocks, narrow
-from vdmini.student import Passthrough
+from vdmini.removal import Passthrough
 
 Init = TypeVar("Init", bound=Callable[..., None])
 

@@ -7,95 +7,21 @@ how). What a stock class can express, a stock class is; what none can, is a subc
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from itertools import chain
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
-from diffusers import UNet3DConditionModel, UNetSpatioTemporalConditionModel
-from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
+from vdmini.families import families, family_of
 from vdmini.plan import PruningPlan, check, layers_of
-from vdmini.unet3d_fps import UNet3DFpsConditionModel
-
-PAIR_LISTS = ("resnets", "attentions", "temp_convs", "temp_attentions")
-"""The lists of a stage whose entries J together are its pair J."""
-
-Init = TypeVar("Init", bound=Callable[..., None])
+from vdmini.removal import remove_blocks
 
 
-class Passthrough(nn.Module):
-    """Stands where a middle block was and returns its input: stock forwards call the middle unconditionally."""
-
-    def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
-        """Return `hidden_states` as they are."""
-        return hidden_states
-
-
-def _stock_arguments_and_removed_blocks(stock: Any) -> Callable[[Init], Init]:
-    """Give a constructor the stock one's signature plus `removed_blocks`: diffusers reads configs by the signature."""
-
-    def decorate(init: Init) -> Init:
-        stock_arguments = inspect.signature(stock.__init__).parameters.values()
-        added = inspect.Parameter("removed_blocks", inspect.Parameter.KEYWORD_ONLY, default=())
-        init.__signature__ = inspect.Signature([*stock_arguments, added])  # type: ignore[attr-defined]
-        registered: Init = register_to_config(init)
-        return registered
-
-    return decorate
-
-
-class VDMiniUNetSpatioTemporal(UNetSpatioTemporalConditionModel):
-    """SVD's U-Net without some blocks. Call it as the stock class.
-
-    Args:
-        removed_blocks: the plan, by teacher names.
-
-    The remaining arguments are the teacher's. Raises `PlanError` where the plan does not fit them.
-    """
-
-    __module__ = "vdmini"  # what a saved pipeline's model_index.json names
-
-    @_stock_arguments_and_removed_blocks(UNetSpatioTemporalConditionModel)
-    def __init__(self, *args: Any, removed_blocks: Iterable[str] = (), **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        remove_blocks(self, PruningPlan.of(removed_blocks))
-
-
-class VDMiniUNet3D(UNet3DFpsConditionModel):
-    """VideoCrafter2's U-Net without some blocks; see `VDMiniUNetSpatioTemporal`."""
-
-    __module__ = "vdmini"
-
-    @_stock_arguments_and_removed_blocks(UNet3DFpsConditionModel)
-    def __init__(self, *args: Any, removed_blocks: Iterable[str] = (), **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        remove_blocks(self, PruningPlan.of(removed_blocks))
-
-
-class VDMiniUNet3DCondition(UNet3DConditionModel):
-    """The stock `UNet3DConditionModel` (ModelScope's) without some blocks; see `VDMiniUNetSpatioTemporal`."""
-
-    __module__ = "vdmini"
-
-    @_stock_arguments_and_removed_blocks(UNet3DConditionModel)
-    def __init__(self, *args: Any, removed_blocks: Iterable[str] = (), **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        remove_blocks(self, PruningPlan.of(removed_blocks))
-
-
-STUDENT_CLASSES: dict[type[nn.Module], type[nn.Module]] = {
-    UNetSpatioTemporalConditionModel: VDMiniUNetSpatioTemporal,
-    UNet3DFpsConditionModel: VDMiniUNet3D,
-    UNet3DConditionModel: VDMiniUNet3DCondition,
-}
-"""Teacher class -> the class of those of its students that no stock configuration describes."""
-
-UNET_CLASSES: dict[str, type[nn.Module]] = {
-    unet_class.__name__: unet_class for unet_class in chain(STUDENT_CLASSES, STUDENT_CLASSES.values())
-}
-"""Every U-Net class by the `_class_name` of its config.json."""
+def unet_classes() -> dict[str, type[nn.Module]]:
+    """Every U-Net class of the families, teachers' first, by the `_class_name` of its config.json."""
+    classes = [family.unet_class for family in families()] + [family.student_class for family in families()]
+    return {unet_class.__name__: unet_class for unet_class in classes}
 
 
 def build_student(teacher_unet: Any, plan: PruningPlan, *, share_weights: bool = False) -> Any:
@@ -105,13 +31,13 @@ def build_student(teacher_unet: Any, plan: PruningPlan, *, share_weights: bool =
     hooks and gradient checkpointing do not carry over; dtype, device and train or eval mode do.
 
     Args:
-        teacher_unet: an instance of one of `STUDENT_CLASSES`' keys.
+        teacher_unet: of the class of a family's teachers.
         plan: what to remove.
         share_weights: False copies the kept weights. True lets the student's parameters use the teacher's memory: for
             measuring the two, never for training one.
 
     Returns:
-        The stock class where a stock configuration describes the student, else the class in `STUDENT_CLASSES`.
+        The stock class where a stock configuration describes the student, else the `student_class` of the family.
 
     Raises:
         PlanError: the plan does not fit; see `vdmini.plan.check`.
@@ -143,45 +69,15 @@ def kept_names(plan: PruningPlan, unet: Any) -> dict[str, str]:
     _student_class(type(unet))
     skeleton = _twin(unet)
     names = {id(tensor): name for name, tensor in _tensors(skeleton)}
-    remove_blocks(skeleton, plan)
+    remove_blocks(skeleton, plan.removed)
     return {name: names[id(tensor)] for name, tensor in _tensors(skeleton)}
-
-
-def remove_blocks(unet: Any, plan: PruningPlan) -> None:
-    """Take the blocks of a plan out of a whole U-Net, in place, and note them in its config.
-
-    Raises:
-        PlanError: the plan does not fit.
-    """
-    check(plan, {key: value for key, value in unet.config.items() if key != "removed_blocks"})
-    for side, resamplers in (("down_blocks", "downsamplers"), ("up_blocks", "upsamplers")):
-        stages = getattr(unet, side)
-        for i in reversed(range(len(stages))):
-            if f"{side}.{i}" in plan.removed:
-                del stages[i]
-                continue
-            _remove_pairs(stages[i], f"{side}.{i}", plan)
-            if f"{side}.{i}.{resamplers}.0" in plan.removed:
-                setattr(stages[i], resamplers, None)
-    if "mid_block" in plan.removed:
-        unet.mid_block = Passthrough()
-    unet.num_upsamplers = sum(stage.upsamplers is not None for stage in unet.up_blocks)
-    unet.register_to_config(removed_blocks=plan.removed)
-
-
-def _remove_pairs(stage: Any, name: str, plan: PruningPlan) -> None:
-    for j in reversed(range(len(stage.resnets))):
-        if f"{name}.resnets.{j}" in plan.removed:
-            for part in PAIR_LISTS:
-                if hasattr(stage, part):
-                    del getattr(stage, part)[j]
 
 
 def empty_unet(unet_class: type[nn.Module], config: Mapping[str, Any]) -> Any:
     """A U-Net on the meta device: modules and shapes, but no memory.
 
     Args:
-        unet_class: any of `UNET_CLASSES`.
+        unet_class: any of `unet_classes`.
         config: its config; private and unknown entries are left out.
     """
     taken = inspect.signature(unet_class.__init__).parameters
@@ -217,7 +113,7 @@ def stock_layers_per_block(
     """The `layers_per_block` with which the teacher's class is the student, or None where there is none.
 
     A plan that fits and removes pairs only keeps one more pair in an Up stage than in its Down stage, each of the stock
-    shape. `UNet3DConditionModel` has one number for all stages.
+    shape. Some classes have one number for all stages.
     """
     layers = layers_of(config)
     if any(".resnets." not in name for name in plan.removed):
@@ -227,7 +123,7 @@ def stock_layers_per_block(
     )
     if kept == layers:
         return config["layers_per_block"]  # type: ignore[no-any-return]
-    if issubclass(teacher_class, UNet3DConditionModel):
+    if not family_of(teacher_class).stages_may_differ:
         return kept[0] if len(set(kept)) == 1 else None
     depths = config.get("transformer_layers_per_block", 1)
     uniform = isinstance(depths, int) or all(isinstance(depth, int) for depth in depths)
@@ -235,10 +131,11 @@ def stock_layers_per_block(
 
 
 def _student_class(teacher_class: type[nn.Module]) -> type[nn.Module]:
-    if teacher_class not in STUDENT_CLASSES:
-        known = ", ".join(c.__name__ for c in STUDENT_CLASSES)
-        raise TypeError(f"cannot prune a {teacher_class.__name__}; teachers are of class {known}")
-    return STUDENT_CLASSES[teacher_class]
+    for family in families():
+        if family.unet_class is teacher_class:
+            return family.student_class
+    known = ", ".join(family.unet_class.__name__ for family in families())
+    raise TypeError(f"cannot prune a {teacher_class.__name__}; teachers are of class {known}")
 
 
 def _twin(module: nn.Module) -> nn.Module:

@@ -89,7 +89,8 @@ def text_batch(prediction_type: str, timestep: torch.Tensor) -> TextBatch:
         "tokens_NL": torch.zeros(B, 7, dtype=torch.long),
         "features_NLD": draw(B, 7, 6),
     }
-    return TextBatch.draw(NoiseSchedule.of(scheduler), cache, torch.arange(B), timestep, 8, generator_for(0, 2))
+    schedule = NoiseSchedule.of(scheduler)
+    return TextBatch.draw(schedule, cache, torch.arange(B), timestep, lambda *_: None, generator_for(0, 2))
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "sample", "v_prediction"])

@@ -55,7 +55,12 @@ def test_a_pairs_only_svd_student_is_said_to_load_in_stock_diffusers():
 @pytest.mark.parametrize(
     ("model", "plan", "size", "said"),
     [
-        ("nothing", "paper", {}, "nothing is neither a model's name (svd, videocrafter2, small-i2v, small-t2v)"),
+        (
+            "nothing",
+            "paper",
+            {},
+            "nothing is neither a model's name (svd, videocrafter2, modelscope, small-i2v, small-t2v)",
+        ),
         ("small-i2v", "papr", {}, "papr: no preset has this name"),
         ("small-i2v", ["down_blocks.0.resnets.1"], {}, "up_blocks.3.resnets.2: no skip connection would be left"),
         ("small-i2v", "paper", {"width": 30}, "width 30 is not a positive multiple of 8"),

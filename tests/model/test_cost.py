@@ -8,16 +8,16 @@ import torch
 from diffusers import UNet3DConditionModel
 from torch import nn
 
-from vdmini.configs import FULL_SIZE
-from vdmini.cost import VAE_CLASSES, ModelCost, empty_vae, unet_cost, vae_decoder_cost
+from vdmini.cost import ModelCost, empty_vae, unet_cost, vae_decoder_cost
+from vdmini.families import family_named
 from vdmini.plan import PruningPlan
-from vdmini.student import UNET_CLASSES, build_student, empty_student, empty_unet
+from vdmini.student import build_student, empty_student, empty_unet
 
 
 @cache
 def full_size(family: str, preset: str) -> ModelCost:
-    full = FULL_SIZE[family]
-    teacher = empty_unet(UNET_CLASSES[full.unet_class], full.unet)
+    kind, full = family_named(family), family_named(family).full_size.defaults
+    teacher = empty_unet(kind.unet_class, kind.full_size.unet)
     student = empty_student(type(teacher), teacher.config, PruningPlan.preset(preset, teacher))
     assert all(tensor.is_meta for tensor in student.state_dict().values())
     return unet_cost(student, num_frames=full.num_frames, height=full.height // 8, width=full.width // 8)
@@ -32,6 +32,9 @@ def full_size(family: str, preset: str) -> ModelCost:
         ("videocrafter2", "none", 1413.37, 12.58),
         ("videocrafter2", "paper", 816.7, 8.95),
         ("videocrafter2", "all-pairs", 772.1, 7.96),
+        ("modelscope", "none", 1411.23, 4.887),
+        ("modelscope", "paper", 814.6, 3.498),
+        ("modelscope", "all-pairs", 769.96, 3.095),
     ],
 )
 def test_full_size_models_cost_what_is_known_of_them(family, preset, million_parameters, teraflops):
@@ -69,8 +72,8 @@ def test_videocrafter2_without_the_fps_embedding_has_two_million_parameters_fewe
     ("family", "million_parameters", "teraflops"), [("svd", 63.58, 97.2), ("videocrafter2", 49.49, 25.0)]
 )
 def test_full_size_decoders_cost_what_is_known_of_them(family, million_parameters, teraflops):
-    full = FULL_SIZE[family]
-    vae = empty_vae(VAE_CLASSES[full.vae_class], full.vae)
+    published = family_named(family).full_size
+    full, vae = published.defaults, empty_vae(published.vae_class, published.vae)
     cost = vae_decoder_cost(vae, num_frames=full.num_frames, height=full.height // 8, width=full.width // 8)
     assert cost.parameters / 1e6 == pytest.approx(million_parameters, rel=1e-3)
     assert cost.flops / 1e12 == pytest.approx(teraflops, rel=1e-3)

@@ -106,6 +106,6 @@ def _teachers() -> Any:
 def test_unknown_names_list_the_known_ones() -> None:
     with pytest.raises(ValueError, match="float32, float16, bfloat16"):
         pick_dtype("float8", torch.device("cpu"))
-    with pytest.raises(ValueError, match="svd, videocrafter2"):
+    with pytest.raises(ValueError, match="svd, videocrafter2, modelscope"):
         family_named("sora")
     assert pick_device("cpu") == torch.device("cpu")

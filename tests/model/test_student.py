@@ -26,7 +26,8 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWi
 
 import vdmini
 from vdmini import PlanError, PruningPlan, build_student, kept_names
-from vdmini.student import Passthrough, empty_unet
+from vdmini.removal import Passthrough
+from vdmini.student import empty_unet
 
 LEVELS = 4
 INNERMOST = ("down_blocks.2.downsamplers.0", "down_blocks.3", "mid_block", "up_blocks.0")

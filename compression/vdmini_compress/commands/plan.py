@@ -4,6 +4,7 @@ import argparse
 
 from rich.console import Console
 
+from vdmini.families import FAMILY_NAMES
 from vdmini_compress.commands.numbers import at_least
 
 NAME = "plan"
@@ -12,7 +13,8 @@ HELP = "show what a plan removes and what it leaves, without loading weights"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("model", metavar="MODEL", help="svd, videocrafter2, or the folder of a teacher")
+    families = ", ".join(FAMILY_NAMES)
+    parser.add_argument("model", metavar="MODEL", help=f"a family ({families}), or the folder of a teacher")
     parser.add_argument(
         "--plan", nargs="+", default=["paper"], metavar="NAME", help="a preset (paper, all-pairs, none) or blocks"
     )

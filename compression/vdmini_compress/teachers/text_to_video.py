@@ -7,6 +7,7 @@ Legend: B clips, F frames, C latent channels, H height, W width of the latents.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from diffusers.models.resnet import TemporalConvLayer
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from vdmini.families.videocrafter2 import VideoCrafter2
 from vdmini.text_to_video import VDMiniTextToVideoPipeline
 from vdmini.unet3d_fps import UNet3DFpsConditionModel
 from vdmini.weights import save_pipeline
@@ -25,7 +27,7 @@ from vdmini_compress.teachers.autoencoder import latent_modes, losses_of, pixel_
 from vdmini_compress.teachers.mosaic import silence_residuals, start_as_mosaic
 from vdmini_compress.teachers.reading import READOUT_STAGES, PathReadout, learn_to_read
 from vdmini_compress.teachers.words import MAX_LENGTH, build_tokenizer
-from vdmini_compress.text_batch import NoiseSchedule, TextBatch
+from vdmini_compress.text_batch import NoiseSchedule, TextBatch, draw_timesteps
 from vdmini_compress.training import Losses, Schedule
 from vdmini_compress.world import captions, clips
 
@@ -33,9 +35,6 @@ FPS_CHOICES = (8, 12, 16)
 LATENT_CHANNELS = 8
 TEXT_WIDTH = 64
 GUIDANCE_DIM = 32
-FROM_NOISE_SHARE = 0.7
-"""Share of training clips that start from pure noise: there alone the caption must be read to know anything."""
-
 PATH_WEIGHT = 0.3
 """Weight of `PathReadout.loss` beside the clip's own loss."""
 
@@ -261,13 +260,16 @@ class SmallTextToVideo:
         self, denoiser: TextToVideo, cache: dict[str, Tensor], device: torch.device
     ) -> Callable[[torch.Generator, int], Losses]:
         """The weighted squared error of the clean latents at the noise levels of 4 and 16 steps, and the path's."""
-        few, many = timesteps_of(self.scheduler, 4), timesteps_of(self.scheduler, 16)
+        family, told = VideoCrafter2(), partial(VideoCrafter2().condition, denoiser.unet)
+        few, many = family.timesteps(self.scheduler, 4), family.timesteps(self.scheduler, 16)
+        from_noise = family.lesson.from_noise_share
         stages, schedule = {stage: stage for stage in READOUT_STAGES}, NoiseSchedule.of(self.scheduler)
 
         def losses(generator: torch.Generator, step: int) -> Losses:
             index = torch.randint(len(cache["fps_N"]), (self.batch_size,), generator=generator)
-            timestep = draw_timesteps(few if step % 2 else many, self.batch_size, generator)
-            batch = TextBatch.draw(schedule, cache, index, timestep, GUIDANCE_DIM, generator).to(device)
+            levels = few if step % 2 else many
+            timestep = draw_timesteps(levels, self.batch_size, generator, from_noise_share=from_noise)
+            batch = TextBatch.draw(schedule, cache, index, timestep, told, generator).to(device)
             with mixed_precision(device), tapped(denoiser.unet, stages) as features:
                 text = denoiser.text_encoder(batch.tokens_BL).last_hidden_state
                 made = batch.run(denoiser.unet, text)
@@ -295,17 +297,3 @@ class SmallTextToVideo:
             vae, denoiser.text_encoder, self.tokenizer, denoiser.unet, build_scheduler()
         )
         save_pipeline(pipeline, folder)
-
-
-def timesteps_of(scheduler: LCMScheduler, steps: int) -> Tensor:
-    """The timesteps that sampling in so many steps visits, int64, falling."""
-    scheduler.set_timesteps(steps, original_inference_steps=scheduler.config.original_inference_steps)
-    timesteps: Tensor = scheduler.timesteps.clone()
-    return timesteps
-
-
-def draw_timesteps(timesteps_N: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Timesteps [count], int64: `FROM_NOISE_SHARE` of them the highest, the others any of `timesteps_N`."""
-    picked = timesteps_N[torch.randint(len(timesteps_N), (count,), generator=generator)]
-    from_noise = torch.rand(count, generator=generator) < FROM_NOISE_SHARE
-    return torch.where(from_noise, timesteps_N.max(), picked)

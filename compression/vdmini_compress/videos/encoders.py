@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from vdmini_compress.data import Cache
+from vdmini_compress.data import Cache, text_family
 from vdmini_compress.evaluate import to_picture
 from vdmini_compress.image_batch import NOISE_AUG_STRENGTH
 from vdmini_compress.teachers.autoencoder import latent_modes
@@ -81,7 +81,7 @@ class TextClipEncoder:
     """For text-to-video models.
 
     Args:
-        pipeline: a `VDMiniTextToVideoPipeline`.
+        pipeline: of a text-to-video family.
     """
 
     def __init__(self, pipeline: Any) -> None:
@@ -90,7 +90,11 @@ class TextClipEncoder:
     def fingerprint(self) -> str:
         """See `ClipEncoder`."""
         pipeline = self.pipeline
-        constants = [pipeline.tokenizer.get_vocab(), pipeline.tokenizer.model_max_length, pipeline.config.clip_skip]
+        constants = [
+            pipeline.tokenizer.get_vocab(),
+            pipeline.tokenizer.model_max_length,
+            pipeline.config.get("clip_skip"),
+        ]
         return _fingerprint({"vae": pipeline.vae, "text_encoder": pipeline.text_encoder}, constants)
 
     @torch.no_grad()
@@ -110,7 +114,7 @@ class TextClipEncoder:
         if caption is None:
             raise ValueError("a text-to-video model learns from captioned videos; leave out those without a caption")
         latents = _latents(self.pipeline.vae, frames_F3HW)
-        features: Tensor = self.pipeline.encode_prompt([caption])
+        features = text_family(self.pipeline).encode_prompts(self.pipeline, [caption])
         return {
             "latents_NFCHW": latents,
             "weight_NFHW": torch.ones_like(latents[:, :, 0]),

@@ -1,14 +1,20 @@
-"""What every family answers."""
+"""What every family answers.
 
-from collections.abc import Callable
+Legend: B clips, F frames, L tokens, D features, N noise levels.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor, nn
+
+from vdmini.manifest import Defaults, Limits
 
 StepDone = Callable[[int], None]
 """Called with the number of denoising steps that are done; raising in it stops the generation."""
@@ -31,11 +37,59 @@ class Inputs:
     seed: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class FullSize:
+    """A family's published teacher, as data: its costs can be told without its weights.
+
+    Args:
+        unet: config of the U-Net; what is left out is the class's default.
+        vae_class: class of the VAE.
+        vae: its config.
+        limits: what the model can serve.
+        defaults: what it was published with.
+    """
+
+    unet: Mapping[str, Any]
+    vae_class: type[nn.Module]
+    vae: Mapping[str, Any]
+    limits: Limits
+    defaults: Defaults
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """How students of a text-to-video teacher learn: as the teacher did.
+
+    Args:
+        consistency: whether it is a consistency model. Errors of one are measured of the clean latents; those of a
+            diffusion model of what its U-Net predicts, noise or velocity.
+        from_noise_share: share of clips, 0..1, that start from the highest noise level, the others from any.
+        blank_share: share of clips, 0..1, that lose their caption: above 0 where guidance needs an unconditional pass.
+    """
+
+    consistency: bool
+    from_noise_share: float
+    blank_share: float
+
+
 class Family(Protocol):
-    """Everything that differs between teachers; the rest of the code never branches on a name."""
+    """Everything that differs between teachers; the rest of the code never branches on a name.
+
+    Args:
+        name: of the family, and of its module in `vdmini.families`.
+        task: what it makes videos from.
+        unet_class: class of teachers' U-Nets, and of students that a configuration of it describes.
+        student_class: class of all other students; `vdmini` exports it.
+        stages_may_differ: whether a configuration of `unet_class` may give each stage a number of pairs of its own.
+        full_size: the published teacher.
+    """
 
     name: str
     task: Literal["i2v", "t2v"]
+    unet_class: type[nn.Module]
+    student_class: type[nn.Module]
+    stages_may_differ: bool
+    full_size: FullSize
 
     def load(self, folder: Path, *, device: torch.device, dtype: torch.dtype) -> Any:
         """Load the pipeline of a diffusers folder; it is in evaluation mode and draws no progress bars."""
@@ -67,4 +121,45 @@ class Family(Protocol):
 
     def decoder_parameters(self, pipeline: Any) -> int:
         """Parameters of the part of the VAE that decodes."""
+        ...
+
+    def unet_inputs(self, unet: Any, num_frames: int, height: int, width: int, device: torch.device) -> dict[str, Any]:
+        """Arguments of a forward pass on one clip of noise, to count or to time it.
+
+        Args:
+            unet: teacher or student; its dtype is taken.
+            num_frames: F.
+            height: of the latents.
+            width: of the latents.
+            device: where the arguments shall be, meta included.
+        """
+        ...
+
+
+@runtime_checkable
+class TextFamily(Family, Protocol):
+    """A text-to-video family.
+
+    Args:
+        lesson: how students learn.
+    """
+
+    lesson: Lesson
+
+    def encode_prompts(self, pipeline: Any, prompts: list[str]) -> Tensor:
+        """Text features [B, L, D] as the U-Net is given them; what exceeds the tokenizer's length is cut."""
+        ...
+
+    def timesteps(self, scheduler: Any, count: int) -> Tensor:
+        """About `count` noise levels that a student is trained on, int64 [N], falling."""
+        ...
+
+    def condition(self, unet: Any, guidance_scale_B: Tensor, fps_B: Tensor) -> Tensor | None:
+        """What the U-Net is given as `timestep_cond`: float32 [B, D], the fps last; None where it isn't told.
+
+        Args:
+            unet: teacher or student.
+            guidance_scale_B: distilled guidance.
+            fps_B: frames per second.
+        """
         ...

@@ -1,14 +1,37 @@
 """Stable Video Diffusion and its single-forward descendants (arXiv 2311.15127, 2406.04324)."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import AutoencoderKLTemporalDecoder, DiffusionPipeline, UNetSpatioTemporalConditionModel
 from numpy.typing import NDArray
+from torch import nn
 
-from vdmini.families.base import Inputs, StepDone
+from vdmini.families.base import FullSize, Inputs, StepDone
+from vdmini.families.stages import stage_ends
+from vdmini.manifest import Defaults, Limits
+from vdmini.removal import remove_blocks, stock_arguments_and_removed_blocks
+
+
+class VDMiniUNetSpatioTemporal(UNetSpatioTemporalConditionModel):
+    """SVD's U-Net without some blocks. Call it as the stock class.
+
+    Args:
+        removed_blocks: the plan, by teacher names.
+
+    The remaining arguments are the teacher's. Raises `PlanError` where the plan does not fit them.
+    """
+
+    __module__ = "vdmini"  # what a saved pipeline's model_index.json names
+
+    @stock_arguments_and_removed_blocks(UNetSpatioTemporalConditionModel)
+    def __init__(self, *args: Any, removed_blocks: Iterable[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        remove_blocks(self, removed_blocks)
 
 
 class StableVideoDiffusion:
@@ -16,6 +39,33 @@ class StableVideoDiffusion:
 
     name = "svd"
     task: Literal["i2v", "t2v"] = "i2v"
+    unet_class: type[nn.Module] = UNetSpatioTemporalConditionModel
+    student_class: type[nn.Module] = VDMiniUNetSpatioTemporal
+    stages_may_differ = True
+    full_size = FullSize(
+        unet=MappingProxyType({"num_attention_heads": (5, 10, 20, 20), "num_frames": 14, "sample_size": 96}),
+        vae_class=AutoencoderKLTemporalDecoder,
+        vae=MappingProxyType(
+            {
+                "block_out_channels": (128, 256, 512, 512),
+                "down_block_types": ("DownEncoderBlock2D",) * 4,
+                "layers_per_block": 2,
+                "latent_channels": 4,
+                "sample_size": 768,
+                "scaling_factor": 0.18215,
+            }
+        ),
+        limits=Limits(
+            sizes=((1024, 576),),
+            min_num_frames=14,
+            max_num_frames=14,
+            min_fps=5,
+            max_fps=30,
+            num_inference_steps=(25,),
+        ),
+        defaults=Defaults(width=1024, height=576, num_frames=14, fps=7, num_inference_steps=25, guidance_scale=3.0),
+    )
+    """Stable Video Diffusion (arXiv 2311.15127), 14 frames; SF-V is the same network."""
 
     def load(self, folder: Path, *, device: torch.device, dtype: torch.dtype) -> Any:
         """Load a `StableVideoDiffusionPipeline`."""
@@ -62,22 +112,14 @@ class StableVideoDiffusion:
         """Parameters of the temporal decoder."""
         return sum(p.numel() for p in pipeline.vae.decoder.parameters())
 
-
-def stage_ends(unet: Any, attention: str) -> dict[str, str]:
-    """Stage -> name of its last module.
-
-    Args:
-        unet: teacher or student.
-        attention: name of the module list that ends a pair.
-    """
-    ends = {}
-    for index, block in enumerate(unet.down_blocks):
-        ends[f"down {index}"] = _last(f"down_blocks.{index}", block, attention)
-    for index, block in enumerate(unet.up_blocks):
-        ends[f"up {len(unet.up_blocks) - 1 - index}"] = _last(f"up_blocks.{index}", block, attention)
-    return ends
-
-
-def _last(name: str, block: Any, attention: str) -> str:
-    listed = attention if hasattr(block, attention) else "resnets"
-    return f"{name}.{listed}.{len(getattr(block, listed)) - 1}"
+    def unet_inputs(self, unet: Any, num_frames: int, height: int, width: int, device: torch.device) -> dict[str, Any]:
+        """Noisy latents [1, F, C, H, W] beside the picture's, its embedding (one token), fps - 1, motion and noise."""
+        config, cross = unet.config, unet.config["cross_attention_dim"]
+        time_ids = config["projection_class_embeddings_input_dim"] // config["addition_time_embed_dim"]
+        like: dict[str, Any] = {"dtype": unet.dtype, "device": device}
+        return {
+            "sample": torch.randn(1, num_frames, config["in_channels"], height, width, **like),
+            "timestep": torch.full((1,), 1.6, **like),
+            "encoder_hidden_states": torch.randn(1, 1, cross if isinstance(cross, int) else cross[0], **like),
+            "added_time_ids": torch.ones(1, time_ids, **like),
+        }
