@@ -203,7 +203,7 @@ def pick_dtype(dtype: str | None, device: torch.device) -> torch.dtype:
 def quiet_libraries() -> None:
     """Let diffusers and transformers report errors alone, and draw no progress bars.
 
-    On every load transformers warns that torchvision is missing, which nothing here uses, and diffusers of old pipelines.
+    On every load transformers warns that torchvision is missing, which nothing here uses; diffusers, of old classes.
     """
     for logging in (diffusers.utils.logging, transformers.utils.logging):
         logging.disable_progress_bar()

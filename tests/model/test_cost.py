@@ -32,8 +32,6 @@ def full_size(family: str, preset: str) -> ModelCost:
         ("videocrafter2", "none", 1413.37, 12.58),
         ("videocrafter2", "paper", 816.7, 8.95),
         ("videocrafter2", "all-pairs", 772.1, 7.96),
-        ("modelscope", "none", 1411.23, 4.887),
-        ("modelscope", "paper", 814.6, 3.498),
         ("modelscope", "all-pairs", 769.96, 3.095),
     ],
 )
