@@ -54,6 +54,12 @@ MEASURED: dict[str, RuntimeSettings] = {"cpu": RuntimeSettings(channels_last=Tru
 """Device type -> switches that a recorded run in `benchmarks/results` showed to be worth it."""
 
 
+def label(settings: RuntimeSettings) -> str:
+    """The switches that are on, in words; empty for the plain runtime. Latencies are only comparable under the same."""
+    changed = settings.model_dump(exclude_defaults=True, exclude={"compile_cache"}, mode="json")
+    return " ".join(name if value is True else f"{name}={value}" for name, value in changed.items())
+
+
 def settings_for(device: torch.device) -> RuntimeSettings:
     """The switches that were measured to pay on such a device; the plain runtime where nothing was."""
     return MEASURED.get(device.type, PLAIN)

@@ -1,15 +1,14 @@
 """Who is compared: plain diffusers, our engine with the teacher, and our engine with the student."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vdmini.artifact import read_manifest
 from vdmini.cost import unet_cost, vae_decoder_cost
 from vdmini.engine import Engine, load_engine
 from vdmini.runtime import RuntimeSettings
+from vdmini_compress.pruning import with_vae
 
 STOCK, TEACHER, STUDENT, STUDENT_UNET = "stock", "teacher", "vdmini", "vdmini, teacher's decoder"
 
@@ -55,7 +54,7 @@ def contenders(
 
     engines = {STOCK: load(teacher), TEACHER: load(teacher), STUDENT: load(student)}
     if type(engines[STUDENT].pipeline.vae) is not type(engines[TEACHER].pipeline.vae):
-        engines[STUDENT_UNET] = with_vae(engines[STUDENT], copy.deepcopy(engines[TEACHER].pipeline.vae))
+        engines[STUDENT_UNET] = with_vae(load(student), load(teacher).pipeline.vae)
     return tuned(engines, runtime)
 
 
@@ -67,14 +66,6 @@ def _refuse_strangers(teacher: Path, student: Path) -> None:
         )
     if first.teacher.sha256 != second.teacher.sha256:
         raise ValueError(f"{student} was made from {second.teacher.id}, not from {first.name}; give its own teacher")
-
-
-def with_vae(engine: Engine, vae: Any) -> Engine:
-    """The same engine with another VAE, sharing everything else; neither may be tuned yet."""
-    parts = engine.pipeline.components | {"vae": vae, "unet": copy.deepcopy(engine.pipeline.unet)}
-    pipeline = type(engine.pipeline)(**parts)
-    pipeline.set_progress_bar_config(disable=True)
-    return Engine(engine.manifest, engine.family, pipeline, device=engine.torch_device, dtype=engine.torch_dtype)
 
 
 def tuned(engines: Mapping[str, Engine], runtime: RuntimeSettings) -> list[Contender]:
