@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from vdmini.artifact import ArtifactError
 from vdmini.plan import PlanError
+from vdmini_compress.bench import command as bench
 from vdmini_compress.commands import adopt, analyze, evaluate, plan, prune, run, single_forward, train_teacher
 from vdmini_compress.decoder import command as decoder
 from vdmini_compress.guards import CollapseError
@@ -18,7 +19,7 @@ from vdmini_compress.recipe import RecipeError
 
 Command = Callable[[argparse.Namespace, Console], int]
 
-COMMANDS = (run, plan, analyze, prune, single_forward, decoder, evaluate, adopt, train_teacher)
+COMMANDS = (run, plan, analyze, prune, single_forward, decoder, evaluate, bench, adopt, train_teacher)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -21,6 +21,7 @@ from vdmini.artifact import ArtifactError, refuse_foreign, replacing, write_mani
 from vdmini.engine import Engine, load_engine
 from vdmini.manifest import Latency, Manifest
 from vdmini.plan import PruningPlan
+from vdmini.runtime import settings_for
 from vdmini.student import build_student
 from vdmini.weights import save_pipeline
 from vdmini_compress import latency, preflight
@@ -234,14 +235,13 @@ class Job:
             if done % 10 == 0:
                 self.say(f"latency: {done}/{self.recipe.latency.runs} pairs")
 
-        return Latency.model_validate(
-            self._kept(
-                "latency.json",
-                lambda: latency.measure(
-                    teacher, student, sample_input(student), runs=self.recipe.latency.runs, progress=progress
-                ).model_dump(),
-            )
-        )
+        def measured() -> dict[str, Any]:
+            for engine in (teacher, student):
+                engine.tune(settings_for(engine.torch_device))  # as they are served
+            runs = self.recipe.latency.runs
+            return latency.measure(teacher, student, sample_input(student), runs=runs, progress=progress).model_dump()
+
+        return Latency.model_validate(self._kept("latency.json", measured))
 
     def _kept(self, name: str, make: Callable[[], Any]) -> Any:
         """A stage's JSON result, made once."""

@@ -55,6 +55,7 @@ def measure(
         height=settings["height"],
         num_frames=settings["num_frames"],
         num_inference_steps=settings["num_inference_steps"],
+        runtime=student.runtime.model_dump(exclude_defaults=True, mode="json"),
         runs=runs,
         seconds={name: _medians(rows) for name, rows in samples.items()},
         speedup=round(statistics.median(ratios), 3),

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vdmini.artifact import verify
+from vdmini.chunked_decode import ChunkedDecode
 from vdmini.families import family_named
 from vdmini.families.base import Family, Inputs
 from vdmini.manifest import Manifest
+from vdmini.runtime import PLAIN, RuntimeSettings, attention_kernel, tune
 
 STAGES = ("encode", "denoise", "decode")
 
@@ -47,18 +49,29 @@ class StageClock:
     """Tells the stages of a pipeline's call apart by when its U-Net starts and its last step ends."""
 
     device: torch.device
-    marks: list[float] = field(default_factory=list)
+    marks: list[Any] = field(default_factory=list)
 
     def mark(self) -> None:
-        """Note the time once the device has done what it was given."""
+        """Note where the device is in what it was given: a GPU goes on without waiting for it."""
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        self.marks.append(time.perf_counter())
+            event = torch.cuda.Event(enable_timing=True)
+            event.record(torch.cuda.current_stream(self.device))
+            self.marks.append(event)
+        else:
+            self.marks.append(time.perf_counter())
 
     def seconds(self) -> dict[str, float]:
-        """Seconds of each stage."""
-        spans = [later - earlier for earlier, later in zip(self.marks, self.marks[1:], strict=False)]
+        """Seconds of each stage, once the device is done."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        spans = [_span(earlier, later) for earlier, later in zip(self.marks, self.marks[1:], strict=False)]
         return dict(zip(STAGES, spans, strict=True))
+
+
+def _span(earlier: Any, later: Any) -> float:
+    """Seconds between two marks; a GPU's own clock is in milliseconds."""
+    seconds: float = earlier.elapsed_time(later) / 1000 if isinstance(earlier, torch.cuda.Event) else later - earlier
+    return seconds
 
 
 class Engine:
@@ -77,6 +90,18 @@ class Engine:
     ) -> None:
         self.manifest, self.family, self.pipeline = manifest, family, pipeline
         self.torch_device, self.torch_dtype = device, dtype
+        self.runtime = PLAIN
+
+    def tune(self, settings: RuntimeSettings) -> None:
+        """Make the pipeline fast, in place; see `vdmini.runtime`.
+
+        Raises:
+            RuntimeError: when it was tuned before.
+        """
+        if isinstance(self.pipeline.vae.decode, ChunkedDecode):
+            raise RuntimeError(f"{self.manifest.name} was tuned before; load it anew to give it another runtime")
+        tune(self.pipeline, settings)
+        self.runtime = settings
 
     @property
     def device(self) -> str:
@@ -165,9 +190,13 @@ class Engine:
             report(0.9 * done / steps)
 
         hook = self.pipeline.unet.register_forward_pre_hook(denoising_starts)
+        decode = self.pipeline.vae.decode
+        if isinstance(decode, ChunkedDecode):
+            decode.between_chunks = lambda: report(0.9)
         try:
             clock.mark()
-            frames = self.family.generate(self.pipeline, inputs, step_done)
+            with attention_kernel(self.runtime):
+                frames = self.family.generate(self.pipeline, inputs, step_done)
             clock.mark()
         finally:
             hook.remove()
@@ -210,13 +239,16 @@ def quiet_libraries() -> None:
         logging.set_verbosity_error()
 
 
-def load_engine(folder: Path, *, device: str | None = None, dtype: str | None = None) -> Engine:
+def load_engine(
+    folder: Path, *, device: str | None = None, dtype: str | None = None, runtime: RuntimeSettings | None = None
+) -> Engine:
     """Verify an artifact and load it.
 
     Args:
         folder: the artifact.
         device: a torch device; the first GPU, else the CPU, by default.
         dtype: float32, float16 or bfloat16; bfloat16 on a GPU and float32 on a CPU by default.
+        runtime: how to make it fast; as diffusers loads it by default, which is what a job prunes and heals.
 
     Returns:
         The engine.
@@ -230,4 +262,7 @@ def load_engine(folder: Path, *, device: str | None = None, dtype: str | None = 
     where = pick_device(device)
     precision = pick_dtype(dtype, where)
     pipeline = family.load(folder, device=where, dtype=precision)
-    return Engine(manifest, family, pipeline, device=where, dtype=precision)
+    engine = Engine(manifest, family, pipeline, device=where, dtype=precision)
+    if runtime is not None:
+        engine.tune(runtime)
+    return engine

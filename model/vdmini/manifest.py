@@ -69,6 +69,9 @@ class Latency(Record):
     height: int
     num_frames: int
     num_inference_steps: int
+    runtime: dict[str, Any] = Field(
+        default_factory=dict, description="switches of the engine that were on; none where it ran as diffusers loads it"
+    )
     runs: int
     seconds: dict[str, dict[str, float]] = Field(description="variant -> stage -> median seconds; stage total included")
     speedup: float = Field(description="median of the paired ratios teacher total / student total")

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -28,6 +28,11 @@ class Settings(BaseSettings):
     device: str | None = Field(default=None, description="torch device; the first GPU, else the CPU, by default")
     dtype: str | None = Field(
         default=None, description="float32, float16 or bfloat16; by default what suits the device"
+    )
+    runtime: dict[str, Any] | None = Field(
+        default=None,
+        description="JSON: switches of the engine (`vdmini.runtime.RuntimeSettings`); {} runs as diffusers loads it; "
+        "by default what was measured to pay on such a device",
     )
 
     max_upload_bytes: int = Field(default=20 * 2**20, ge=1, description="largest image file")

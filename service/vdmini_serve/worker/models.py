@@ -32,8 +32,10 @@ class LoadedModel:
 
     @property
     def device(self) -> str:
-        """Device and precision: baselines of another one don't count."""
-        return f"{self.engine.device} {self.engine.dtype}"
+        """Device, precision and switches of the engine: baselines of others don't count."""
+        from vdmini.runtime import label  # imports torch
+
+        return f"{self.engine.device} {self.engine.dtype} {label(self.engine.runtime)}".rstrip()
 
     def run(self, spec: JobSpec, image: bytes | None, on_progress: Callable[[float], None]) -> "Generation":
         """Run one job.
@@ -98,11 +100,14 @@ def verified(folders: Sequence[Path]) -> tuple[ModelDescriptor, ...]:
 
 def load(settings: Settings) -> dict[str, LoadedModel]:
     """Load all artifacts; only in the worker's child, since torch must never run in its parent."""
-    from vdmini.engine import load_engine  # imports torch
+    from vdmini.engine import load_engine, pick_device  # imports torch
+    from vdmini.runtime import RuntimeSettings, settings_for
 
+    chosen = None if settings.runtime is None else RuntimeSettings.model_validate(settings.runtime)
+    runtime = chosen or settings_for(pick_device(settings.device))
     models = {}
     for folder in settings.artifacts:
-        engine = load_engine(folder, device=settings.device, dtype=settings.dtype)
+        engine = load_engine(folder, device=settings.device, dtype=settings.dtype, runtime=runtime)
         descriptor = describe(engine.manifest)
         models[descriptor.name] = LoadedModel(descriptor, engine)
     return models

@@ -1,0 +1,82 @@
+"""What a bench found, as data and as a table."""
+
+from typing import Any
+
+from pydantic import Field
+from rich.table import Table
+
+from vdmini.engine import STAGES
+from vdmini.manifest import Record
+from vdmini_compress.bench.measure import TOTAL, Measured
+from vdmini_compress.bench.scaling import Point
+from vdmini_compress.bench.switches import SwitchWorth
+
+
+class BenchReport(Record):
+    """All numbers of one run, with what is needed to judge them."""
+
+    teacher: str
+    student: str
+    removed_blocks: tuple[str, ...]
+    device: str
+    dtype: str
+    versions: dict[str, str]
+    runtime: dict[str, Any] = Field(description="our engine's switches that are on")
+    width: int
+    height: int
+    num_frames: int
+    num_inference_steps: int
+    runs: int
+    matmul_flops_per_second: float = Field(description="of a large matrix product, in the same process")
+    contenders: dict[str, Measured]
+    switches: tuple[SwitchWorth, ...] = ()
+    scaling: dict[str, tuple[Point, ...]] = Field(default_factory=dict, description="contender -> points")
+    measured_at: str
+
+
+def table_of(report: BenchReport) -> Table:
+    """The comparison, a row for every contender."""
+    made = f"{report.num_frames} frames of {report.width}x{report.height}, {report.num_inference_steps} step(s)"
+    table = Table(title=f"{made} on {report.device}, {report.dtype}, {report.runs} rounds in turn")
+    table.add_column("")
+    for heading in (*(f"{stage} (ms)" for stage in STAGES), "total (ms)", "against teacher", "against stock"):
+        table.add_column(heading, justify="right")
+    table.add_column("memory (MiB)", justify="right")
+    table.add_column("of matmul", justify="right")
+    for name, one in report.contenders.items():
+        table.add_row(
+            name,
+            *(f"{1000 * one.seconds[stage].median:.1f}" for stage in (*STAGES, TOTAL)),
+            *(_ratio(one, other) for other in ("teacher", "stock")),
+            "?" if one.peak_bytes is None else f"{one.peak_bytes / 2**20:.0f}",
+            f"{100 * one.matmul_share['denoise + decode']:.0f} %",
+        )
+    return table
+
+
+def _ratio(one: Measured, other: str) -> str:
+    if other not in one.against:
+        return ""
+    ratio = one.against[other]
+    return f"{ratio.median:.2f} ({ratio.interval[0]:.2f} to {ratio.interval[1]:.2f})"
+
+
+def switch_table(report: BenchReport) -> Table:
+    """What each switch is worth."""
+    table = Table(title="switches of the runtime, alone, against plain diffusers")
+    table.add_column("on")
+    for heading in ("denoise", "decode", "total", "likeness (dB)", "first clip (s)"):
+        table.add_column(heading, justify="right")
+    for one in report.switches:
+        table.add_row(
+            ", ".join(f"{name}={value}" for name, value in one.runtime.items()),
+            *(_interval(one, stage) for stage in ("denoise", "decode", TOTAL)),
+            f"{one.likeness_db:.1f}",
+            f"{one.first_seconds:.1f}",
+        )
+    return table
+
+
+def _interval(one: SwitchWorth, stage: str) -> str:
+    ratio = one.speedup[stage]
+    return f"{ratio.median:.2f} ({ratio.interval[0]:.2f} to {ratio.interval[1]:.2f})"

@@ -1,0 +1,124 @@
+"""How a loaded pipeline is made fast: memory layout, fused projections, attention backend, compilation, decode chunks.
+
+One place for every switch. What diffusers loads is the plain runtime, which all others are held against
+(`vdmini-compress bench` times each switch and tells how far its frames are from the plain one's).
+
+Legend: N frames, C latent channels, H height, W width of the latents.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from vdmini.chunked_decode import ChunkedDecode
+from vdmini.manifest import Record
+
+Attention = Literal["auto", "flash", "cudnn", "efficient", "math"]
+Compile = Literal["none", "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
+
+BACKENDS: dict[str, SDPBackend] = {
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "cudnn": SDPBackend.CUDNN_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "math": SDPBackend.MATH,
+}
+"""Attention kernels by name; "auto" is torch's own choice for each call."""
+
+
+class RuntimeSettings(Record):
+    """Switches; each is off in `PLAIN`."""
+
+    channels_last: bool = Field(default=False, description="convolutions see channels as the innermost dimension")
+    fused_projections: bool = Field(default=False, description="one matrix product for query, key and value")
+    attention: Attention = Field(default="auto", description="attention kernel; where one can't run, another does")
+    compile: Compile = Field(
+        default="none", description="a mode of torch.compile, for U-Net and decoder; two of them use CUDA graphs"
+    )
+    compile_cache: Path | None = Field(default=None, description="folder that keeps compiled kernels over restarts")
+    cudnn_benchmark: bool = Field(default=False, description="cuDNN tries its convolutions once for every new shape")
+    decode_chunk_size: int | None = Field(
+        default=None, ge=1, description="most frames decoded at once; as many as free memory holds by default"
+    )
+
+
+PLAIN = RuntimeSettings()
+"""What diffusers does by itself, but for decoding in chunks where memory is short."""
+
+MEASURED: dict[str, RuntimeSettings] = {"cpu": RuntimeSettings(channels_last=True)}
+"""Device type -> switches that a recorded run in `benchmarks/results` showed to be worth it."""
+
+
+def label(settings: RuntimeSettings) -> str:
+    """The switches that are on, in words; empty for the plain runtime. Latencies are only comparable under the same."""
+    changed = settings.model_dump(exclude_defaults=True, exclude={"compile_cache"}, mode="json")
+    return " ".join(name if value is True else f"{name}={value}" for name, value in changed.items())
+
+
+def settings_for(device: torch.device) -> RuntimeSettings:
+    """The switches that were measured to pay on such a device; the plain runtime where nothing was."""
+    return MEASURED.get(device.type, PLAIN)
+
+
+def tune(pipeline: Any, settings: RuntimeSettings) -> None:
+    """Change a pipeline's U-Net and VAE in place; weights keep their values and names.
+
+    Args:
+        pipeline: of either family, on its device; tune it once.
+        settings: the switches.
+    """
+    if settings.channels_last:
+        for model in (pipeline.unet, pipeline.vae):
+            channels_last(model)
+    if settings.fused_projections:
+        pipeline.unet.fuse_qkv_projections()
+    if settings.cudnn_benchmark and torch.cuda.is_available():
+        torch.backends.cudnn.benchmark = True
+    if settings.compile != "none":
+        _compile(pipeline, settings)
+    pipeline.vae.decode = ChunkedDecode(pipeline.vae, settings.decode_chunk_size)
+
+
+def channels_last(model: nn.Module) -> None:
+    """Store the weights of all convolutions with channels innermost, in place; what flows through them follows."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
+            layout = torch.channels_last if isinstance(module, nn.Conv2d) else torch.channels_last_3d
+            module.weight.data = module.weight.data.contiguous(memory_format=layout)
+
+
+def _compile(pipeline: Any, settings: RuntimeSettings) -> None:
+    """Compile the two parts that take the time; shapes are static, so every size is compiled once."""
+    if settings.compile_cache is not None:
+        import torch._inductor.config as inductor  # only where it is asked for: it is slow to import
+
+        settings.compile_cache.mkdir(parents=True, exist_ok=True)
+        inductor.fx_graph_cache = True
+        _keep_kernels_in(settings.compile_cache)
+    build: Callable[..., Any] = torch.compile
+    for module in (pipeline.unet, pipeline.vae.decoder):
+        module.forward = build(module.forward, mode=settings.compile, dynamic=False)
+
+
+def _keep_kernels_in(folder: Path) -> None:
+    """Inductor and Triton read these when they first compile."""
+    import os
+
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "inductor")
+    os.environ["TRITON_CACHE_DIR"] = str(folder / "triton")
+
+
+@contextmanager
+def attention_kernel(settings: RuntimeSettings) -> Iterator[None]:
+    """Prefer one attention kernel while a clip is made; others stand in where it refuses a shape or a dtype."""
+    if settings.attention == "auto":
+        yield
+        return
+    first = BACKENDS[settings.attention]
+    with sdpa_kernel([first, *(other for other in BACKENDS.values() if other != first)], set_priority=True):
+        yield
