@@ -20,7 +20,8 @@ class Contender:
     Args:
         name: `STOCK`, `TEACHER`, `STUDENT` or `STUDENT_UNET`.
         engine: what makes it.
-        flops: floating-point operations (2 per multiply-add) of stages "denoise" and "decode".
+        flops: floating-point operations (2 per multiply-add) of one pass of the U-Net on one clip ("denoise") and of
+            decoding one ("decode").
     """
 
     name: str
@@ -80,11 +81,11 @@ def tuned(engines: Mapping[str, Engine], runtime: RuntimeSettings) -> list[Conte
 
 
 def flops_of(engine: Engine, **sizes: int) -> dict[str, int]:
-    """Operations of stages "denoise" (all steps) and "decode" of one clip.
+    """Operations of one pass of the U-Net ("denoise") and of the decoder ("decode"), on one clip.
 
     Args:
         engine: not tuned yet.
-        sizes: num_frames, height, width (pixels) or num_inference_steps, where they aren't the model's own.
+        sizes: num_frames, height or width (pixels), where they aren't the model's own.
     """
     wanted = engine.manifest.defaults.model_dump() | sizes
     scale = 2 ** (len(engine.pipeline.vae.config.block_out_channels) - 1)
@@ -93,8 +94,7 @@ def flops_of(engine: Engine, **sizes: int) -> dict[str, int]:
         "height": wanted["height"] // scale,
         "width": wanted["width"] // scale,
     }
-    steps = wanted["num_inference_steps"]
     return {
-        "denoise": steps * unet_cost(engine.pipeline.unet, **latents).flops,
+        "denoise": unet_cost(engine.pipeline.unet, **latents).flops,
         "decode": vae_decoder_cost(engine.pipeline.vae, **latents).flops,
     }

@@ -42,7 +42,7 @@ class Measured(Record):
     seconds: dict[str, Spread] = Field(description="by stage and in total")
     against: dict[str, Ratio] = Field(description="total time of another contender over this one's")
     peak_bytes: int | None = Field(description="memory of one clip above what all loaded models take")
-    flops: dict[str, int] = Field(description="operations of a stage, 2 per multiply-add")
+    flops: dict[str, int] = Field(description="operations of a stage for one clip, all steps, 2 per multiply-add")
     flops_per_second: dict[str, float] = Field(description="of stages denoise and decode, and of both together")
     matmul_share: dict[str, float] = Field(description="the same, as a share of a large matrix product's")
     likeness_db: float | None = Field(description="PSNR of its frames against plain diffusers' with the same weights")
@@ -65,6 +65,7 @@ def measure(
     """
     if runs < LEAST_RUNS:
         raise ValueError(f"{runs} runs are too few for a ratio; give at least {LEAST_RUNS}")
+    passes = {rival.name: _passes(rival, conditions) for rival in rivals}
     shown = {rival.name: _warm(rival, conditions) for rival in rivals}
     samples: Samples = {rival.name: [] for rival in rivals}
     for turn in range(runs):
@@ -75,9 +76,31 @@ def measure(
         say(f"{turn + 1}/{runs} rounds")
     plain = shown.get(STOCK)
     return {
-        rival.name: _measured(rival, samples, rate, conditions, _likeness(rival, shown[rival.name], plain))
+        rival.name: _measured(
+            rival,
+            samples,
+            rate,
+            conditions,
+            passes=passes[rival.name],
+            likeness=_likeness(rival, shown[rival.name], plain),
+        )
         for rival in rivals
     }
+
+
+def _passes(rival: Contender, conditions: dict[str, Any]) -> int:
+    """Clips that go through the U-Net while one is made: one a step, and another where guidance needs it."""
+    seen: list[int] = []
+
+    def count(_: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        seen.append(len(arguments[0] if arguments else keywords["sample"]))
+
+    hook = rival.engine.pipeline.unet.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        rival.engine.generate(**settings_of(rival.engine, **conditions))
+    finally:
+        hook.remove()
+    return sum(seen)
 
 
 def _warm(rival: Contender, conditions: dict[str, Any]) -> NDArray[np.uint8]:
@@ -92,19 +115,25 @@ def _likeness(rival: Contender, frames: NDArray[np.uint8], plain: NDArray[np.uin
 
 
 def _measured(
-    rival: Contender, samples: Samples, rate: float, conditions: dict[str, Any], likeness: float | None
+    rival: Contender,
+    samples: Samples,
+    rate: float,
+    conditions: dict[str, Any],
+    *,
+    passes: int,
+    likeness: float | None,
 ) -> Measured:
     own = samples[rival.name]
     spreads = {stage: _spread([run[stage] for run in own]) for stage in (*STAGES, TOTAL)}
-    per_second = {stage: count / spreads[stage].median for stage, count in rival.flops.items()}
-    together = sum(spreads[stage].median for stage in rival.flops)
-    per_second["denoise + decode"] = sum(rival.flops.values()) / together
+    flops = {"denoise": passes * rival.flops["denoise"], "decode": rival.flops["decode"]}
+    per_second = {stage: count / spreads[stage].median for stage, count in flops.items()}
+    per_second["denoise + decode"] = sum(flops.values()) / sum(spreads[stage].median for stage in flops)
     wanted = settings_of(rival.engine, **conditions)
     return Measured(
         seconds=spreads,
         against={name: _ratio(other, own) for name, other in samples.items() if name in (STOCK, TEACHER)},
         peak_bytes=peak_bytes(lambda: rival.engine.generate(**wanted), rival.engine.torch_device),
-        flops=dict(rival.flops),
+        flops=flops,
         flops_per_second={stage: round(value) for stage, value in per_second.items()},
         matmul_share={stage: round(value / rate, 4) for stage, value in per_second.items()},
         likeness_db=likeness,
