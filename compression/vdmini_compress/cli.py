@@ -11,14 +11,23 @@ from rich.markup import escape
 
 from vdmini.artifact import ArtifactError
 from vdmini.plan import PlanError
-from vdmini_compress.commands import analyze, evaluate, plan, prune, run, single_forward, train_teacher
+from vdmini_compress.commands import (
+    analyze,
+    evaluate,
+    import_model,
+    plan,
+    prune,
+    run,
+    single_forward,
+    train_teacher,
+)
 from vdmini_compress.decoder import command as decoder
 from vdmini_compress.guards import CollapseError
 from vdmini_compress.recipe import RecipeError
 
 Command = Callable[[argparse.Namespace, Console], int]
 
-COMMANDS = (run, plan, analyze, prune, single_forward, decoder, evaluate, train_teacher)
+COMMANDS = (run, plan, analyze, prune, single_forward, decoder, evaluate, import_model, train_teacher)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -76,7 +76,9 @@ class VDMiniTextToVideoPipeline(DiffusionPipeline):
             features: Tensor = self.text_encoder(ids).last_hidden_state
             return features
         hidden = self.text_encoder(ids, output_hidden_states=True).hidden_states
-        tower = getattr(self.text_encoder, "text_model", self.text_encoder)  # transformers 5.6 took the wrapper away
+        tower: Any = getattr(
+            self.text_encoder, "text_model", self.text_encoder
+        )  # transformers 5.6 took the wrapper away
         skipped: Tensor = tower.final_layer_norm(hidden[-1 - self.config.clip_skip])
         return skipped
 

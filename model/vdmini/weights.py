@@ -29,7 +29,9 @@ PLACES = ("_name_or_path", "name_or_path")
 
 
 def forget_places(folder: Path) -> None:
-    """Take out of a diffusers folder where its parts were loaded from: it tells of the maker's machine, and a user nothing.
+    """Take out of a diffusers folder where its parts were loaded from.
+
+    It tells of the maker's machine, and a user nothing.
 
     Args:
         folder: the folder; its configs are rewritten where they say it.

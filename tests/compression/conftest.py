@@ -102,6 +102,4 @@ def published(public_weights: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     torch.save({"state_dict": state}, folder / "model.ckpt")
     torch.save(unet_state, folder / "unet_mg.pt")
     build_tokenizer().save_pretrained(folder / "tokenizer")
-    return Published(
-        folder, folder / "model.ckpt", folder / "unet_mg.pt", folder / "tokenizer", state, unet_state
-    )
+    return Published(folder, folder / "model.ckpt", folder / "unet_mg.pt", folder / "tokenizer", state, unet_state)

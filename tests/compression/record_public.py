@@ -2,9 +2,9 @@
 
     python tests/compression/record_public.py --checkout T2V-TURBO --output tests/compression/data/public.safetensors
 
-T2V-TURBO is a clone of the repository Ji4chenLi/t2v-turbo; einops, ftfy and open_clip_torch 2.24.0, the version that its README
-asks for, must be installed beside VDMini's own needs. Other packages that it imports, and that the recorded parts don't
-use, are stood in for. Beside FILE goes narrow_keys.json.xz: the keys and shapes of the public modules.
+T2V-TURBO is a clone of the repository Ji4chenLi/t2v-turbo; einops, ftfy and open_clip_torch 2.24.0, the version that
+its README asks for, must be installed beside VDMini's own needs. Other packages that it imports, and that the recorded
+parts don't use, are stood in for. Beside FILE goes narrow_keys.json.xz: the keys and shapes of the public modules.
 """
 
 import argparse
@@ -68,7 +68,7 @@ class StandIn(types.ModuleType):
 
 class StandIns(MetaPathFinder, Loader):
     def find_spec(self, fullname: str, *_: Any) -> ModuleSpec | None:
-        return ModuleSpec(fullname, self, is_package=True) if fullname.split(".")[0] in STOOD_IN_FOR else None
+        return ModuleSpec(fullname, self, is_package=True) if fullname.partition(".")[0] in STOOD_IN_FOR else None
 
     def create_module(self, spec: ModuleSpec) -> types.ModuleType:
         return StandIn(spec.name)
@@ -124,7 +124,9 @@ def pipeline_of(unet: nn.Module) -> Any:
     whole.first_stage_model = whole.cond_stage_model = nn.Identity()
     whole.model = nn.Module()
     whole.model.diffusion_model = unet
-    return module.T2VTurboVC2Pipeline(whole, scheduler.T2VTurboScheduler(), {"params": {"unet_config": {"params": UNET}}})
+    return module.T2VTurboVC2Pipeline(
+        whole, scheduler.T2VTurboScheduler(), {"params": {"unet_config": {"params": UNET}}}
+    )
 
 
 @torch.no_grad()
@@ -193,7 +195,7 @@ def main() -> None:
     keys = json.dumps(SHAPES_BY_PREFIX, separators=(",", ":")).encode()
     arguments.output.with_name("narrow_keys.json.xz").write_bytes(lzma.compress(keys))
     for name, value in made.items():
-        print(name, tuple(value.shape), f"{value.std():.4f}")
+        sys.stdout.write(f"{name} {tuple(value.shape)} {value.std():.4f}\n")
 
 
 if __name__ == "__main__":

@@ -52,7 +52,9 @@ def test_the_unet_predicts_what_the_published_one_does(
         torch.tensor([fps]),
         motion_condition(timestep, public_weights.MOTION_GS, 500) if motion else None,
     )
-    made = engine.pipeline.unet(public_weights.given("latents"), timestep, public_weights.given("context"), timestep_cond=condition)
+    made = engine.pipeline.unet(
+        public_weights.given("latents"), timestep, public_weights.given("context"), timestep_cond=condition
+    )
     names = [name for name in public if name.startswith("unet")]
     wanted = f"unet fps {fps}{' motion' * motion}"
     errors = {name: (made.sample - public[name]).abs().max().item() for name in names}

@@ -42,11 +42,13 @@ def read_pickle(path: Path) -> Any:
         path: the file. Nothing but tensors and plain containers is unpickled (`weights_only=True`).
 
     Raises:
-        CheckpointError: when there is no such file, it is damaged or cut short, holds anything else, or is in the format
-            of before PyTorch 1.6, which can't be mapped.
+        CheckpointError: when there is no such file, it is damaged or cut short, holds anything else, or is in the
+            format of before PyTorch 1.6, which can't be mapped.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path} is not a file; give a checkpoint that you downloaded (docs/import.md says where)")
+        raise CheckpointError(
+            f"{path} is not a file; give a checkpoint that you downloaded (docs/import.md says where)"
+        )
     try:
         return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError as error:
@@ -76,12 +78,15 @@ def tensors_in(loaded: Any, path: Path, what: str) -> dict[str, Tensor]:
     """
     if isinstance(loaded, list) and all(isinstance(value, Tensor) for value in loaded):
         raise CheckpointError(
-            f"{path} is a list of {len(loaded)} tensors without names: a LoRA, as T2V-Turbo's first version is published. "
-            f"Merge it into VideoCrafter2's U-Net and save that, or take T2V-Turbo-v2's unet_mg.pt; needed is {what}"
+            f"{path} is a list of {len(loaded)} tensors without names: a LoRA, as T2V-Turbo's first version is "
+            "published. Merge it into VideoCrafter2's U-Net and save that, or take T2V-Turbo-v2's unet_mg.pt; "
+            f"needed is {what}"
         )
     if not isinstance(loaded, Mapping):
         raise CheckpointError(f"{path} holds {type(loaded).__name__}; needed is {what}")
-    others = [str(key) for key, value in loaded.items() if not (isinstance(value, Tensor) and value.is_floating_point())]
+    others = [
+        str(key) for key, value in loaded.items() if not (isinstance(value, Tensor) and value.is_floating_point())
+    ]
     if others:
         raise CheckpointError(f"{path} holds other things than weights: {_some(others)}; needed is {what}")
     return dict(loaded)
@@ -104,26 +109,35 @@ def place(state: Mapping[str, Tensor], slots: Mapping[str, Slot], what: str) -> 
         The model's name -> tensor, in the model's shape.
 
     Raises:
+        CheckpointError: see `check_keys`.
+    """
+    check_keys({key: tuple(value.shape) for key, value in state.items()}, slots, what)
+    return {slot.name: state[key].reshape(slot.shape) for key, slot in slots.items()}
+
+
+def check_keys(shapes: Mapping[str, tuple[int, ...]], slots: Mapping[str, Slot], what: str) -> None:
+    """Hold a checkpoint's keys and shapes against what is wanted.
+
+    Raises:
         CheckpointError: naming what is missing, what is left over, and what has another shape.
     """
     complaints = [
-        *_complaint("missing", (key for key in slots if key not in state)),
-        *_complaint("not known", (key for key in state if key not in slots)),
+        *_complaint("missing", (key for key in slots if key not in shapes)),
+        *_complaint("not known", (key for key in shapes if key not in slots)),
         *_complaint(
             "of another shape",
             (
-                f"{key} {list(state[key].shape)} instead of {list(slot.published)}"
+                f"{key} {list(shapes[key])} instead of {list(slot.published)}"
                 for key, slot in slots.items()
-                if key in state and tuple(state[key].shape) != slot.published
+                if key in shapes and shapes[key] != slot.published
             ),
         ),
     ]
     if complaints:
         raise CheckpointError(
-            f"{what}: {'; '.join(complaints)}. Only the published architecture is known, {len(slots)} keys; download the "
-            "file again, or take the one that docs/import.md names"
+            f"{what}: of {len(slots)} weights {'; '.join(complaints)}. Only the published architecture is known; "
+            "download the file again, or take the one that docs/import.md names"
         )
-    return {slot.name: state[key].reshape(slot.shape) for key, slot in slots.items()}
 
 
 def _complaint(kind: str, names: Iterable[str]) -> list[str]:

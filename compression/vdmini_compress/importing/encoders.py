@@ -51,8 +51,8 @@ def empty_text_encoder(config: CLIPTextConfig) -> Any:
 def place_text_encoder(state: Mapping[str, Tensor], config: CLIPTextConfig) -> dict[str, Tensor]:
     """The text tower's weights by transformers' names, without its last block.
 
-    VideoCrafter2 takes the features before the last block, and normalises them as the last ones. A tower without that block
-    ends there by itself, as Stable Diffusion 2's does.
+    VideoCrafter2 takes the features before the last block, and normalises them as the last ones. A tower without that
+    block ends there by itself, as Stable Diffusion 2's does.
 
     Args:
         state: OpenCLIP's keys -> tensors, such as "transformer.resblocks.0.ln_1.weight".
@@ -62,7 +62,7 @@ def place_text_encoder(state: Mapping[str, Tensor], config: CLIPTextConfig) -> d
         vdmini_compress.importing.checkpoint.CheckpointError: see `place`.
     """
     last = f"{BLOCK}{config.num_hidden_layers}."
-    shapes = {key: shape for key, shape in _text_shapes(config).items() if key not in SPARE_TEXT_KEYS}
+    shapes = {key: shape for key, shape in text_shapes(config).items() if key not in SPARE_TEXT_KEYS}
     slots = {key: Slot(key, shape, shape) for key, shape in shapes.items()}
     kept = place(
         {key: value for key, value in state.items() if key not in SPARE_TEXT_KEYS},
@@ -74,7 +74,7 @@ def place_text_encoder(state: Mapping[str, Tensor], config: CLIPTextConfig) -> d
     return made
 
 
-def _text_shapes(config: CLIPTextConfig) -> dict[str, tuple[int, ...]]:
+def text_shapes(config: CLIPTextConfig) -> dict[str, tuple[int, ...]]:
     """OpenCLIP's keys -> shapes, the block that isn't taken over included."""
     width, inner = config.hidden_size, config.intermediate_size
     shapes: dict[str, tuple[int, ...]] = {
@@ -95,5 +95,3 @@ def _text_shapes(config: CLIPTextConfig) -> dict[str, tuple[int, ...]]:
         ):
             shapes |= {f"{block}{layer}.weight": shape, f"{block}{layer}.bias": shape[:1]}
     return shapes
-
-

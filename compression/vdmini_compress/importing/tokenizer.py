@@ -8,7 +8,7 @@ from transformers import CLIPTokenizer
 from vdmini_compress.importing.checkpoint import CheckpointError
 
 TOKENIZER = "openai/clip-vit-large-patch14"
-"""Where CLIP's vocabulary is taken from by default: OpenCLIP's ViT-H/14 has the same one, and this one is a megabyte."""
+"""Where CLIP's vocabulary is taken from by default: OpenCLIP's ViT-H/14 has the same one."""
 
 PAD_TOKEN = "!"  # noqa: S105 - a token of text
 """Number 0: OpenCLIP fills sentences up with zeros, and the text encoder sees them."""
@@ -18,8 +18,8 @@ def load_tokenizer(where: str, *, vocab_size: int, length: int) -> Any:
     """Load a tokenizer and make it pad as OpenCLIP does.
 
     Args:
-        where: a folder with vocab.json and merges.txt or tokenizer.json, or a model folder with one in `tokenizer`, or a
-            hub id.
+        where: a folder with vocab.json and merges.txt or tokenizer.json, or a model folder with one in `tokenizer`,
+            or a hub id.
         vocab_size: what the text encoder has room for.
         length: tokens that a sentence is filled up or cut to.
 

@@ -1,7 +1,7 @@
 """The names of VideoCrafter2's U-Net in its published code, beside those of `UNet3DFpsConditionModel`.
 
-Published blocks are counted through: `input_blocks` and `output_blocks` hold, level after level, each level's pairs, then
-its down-sampler; an up-sampler lies in the last pair of its level. A block's children are numbered, too.
+Published blocks are counted through: `input_blocks` and `output_blocks` hold, level after level, each level's pairs,
+then its down-sampler; an up-sampler lies in the last pair of its level. A block's children are numbered, too.
 """
 
 import re

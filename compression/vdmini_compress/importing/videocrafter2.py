@@ -1,7 +1,7 @@
 """VideoCrafter2's and T2V-Turbo-v2's published files become one teacher (arXiv 2401.09047, 2410.05677).
 
-Weights go from the mapped checkpoint into the artifact one at a time, so that an import needs no more memory than the pages
-of the checkpoint that the system cares to keep.
+Weights go from the mapped checkpoint into the artifact one at a time, so that an import needs no more memory than the
+pages of the checkpoint that the system cares to keep.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,9 +32,22 @@ from vdmini_compress.importing.weights_file import listed, weight_bytes_of, writ
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.model."
 
 SCHEDULE_KEYS = frozenset(
-    "betas alphas_cumprod alphas_cumprod_prev sqrt_alphas_cumprod sqrt_one_minus_alphas_cumprod "
-    "log_one_minus_alphas_cumprod sqrt_recip_alphas_cumprod sqrt_recipm1_alphas_cumprod posterior_variance "
-    "posterior_log_variance_clipped posterior_mean_coef1 posterior_mean_coef2 scale_arr scale_factor".split()
+    {
+        "betas",
+        "alphas_cumprod",
+        "alphas_cumprod_prev",
+        "sqrt_alphas_cumprod",
+        "sqrt_one_minus_alphas_cumprod",
+        "log_one_minus_alphas_cumprod",
+        "sqrt_recip_alphas_cumprod",
+        "sqrt_recipm1_alphas_cumprod",
+        "posterior_variance",
+        "posterior_log_variance_clipped",
+        "posterior_mean_coef1",
+        "posterior_mean_coef2",
+        "scale_arr",
+        "scale_factor",
+    }
 )
 """Tables of the noise schedule that VideoCrafter2 saves along; the scheduler computes its own."""
 
@@ -48,8 +61,8 @@ SCHEDULER: Mapping[str, Any] = {
 """As T2V-Turbo-v2 samples: of 1000 timesteps every fifth was trained."""
 
 LICENCE = (
-    "T2V-Turbo-v2's weights are published as Apache-2.0; VideoCrafter2, which they were trained from, asks for personal, "
-    "research and non-commercial use"
+    "T2V-Turbo-v2's weights are published as Apache-2.0; VideoCrafter2, which they were trained from, asks for "
+    "personal, research and non-commercial use"
 )
 
 
@@ -121,7 +134,7 @@ def import_videocrafter2(
     Args:
         checkpoint: VideoCrafter2's model.ckpt: VAE, text encoder and U-Net.
         output: where the artifact goes; it appears when it is whole.
-        unet: T2V-Turbo-v2's unet_mg.pt or unet_no_mg.pt; none: the U-Net in `checkpoint`, if it takes a guidance weight.
+        unet: T2V-Turbo-v2's unet_mg.pt or unet_no_mg.pt; none: the U-Net in `checkpoint`, if it takes guidance.
         tokenizer: a folder or hub id, see `load_tokenizer`.
         architecture: the published one by default.
         say: receives progress, one line at a time.
@@ -142,9 +155,7 @@ def import_videocrafter2(
     words = load_tokenizer(tokenizer, vocab_size=text_config.vocab_size, length=text_config.max_position_embeddings)
     parts = read_parts(checkpoint, unet, wanted)
     check_room(output.parent, sum(weight_bytes_of(listed(state)) for state in parts.weights.values()))
-    pipeline = VDMiniTextToVideoPipeline(
-        **parts.modules, tokenizer=words, scheduler=LCMScheduler(**SCHEDULER)
-    )
+    pipeline = VDMiniTextToVideoPipeline(**parts.modules, tokenizer=words, scheduler=LCMScheduler(**SCHEDULER))
     with replacing(output) as folder:
         _save_configs(pipeline, folder)
         for name, file in FILES.items():
@@ -164,7 +175,9 @@ def read_parts(checkpoint: Path, unet: Path | None, wanted: Architecture) -> Par
         CheckpointError: see `import_videocrafter2`.
     """
     state = _checkpoint_state(checkpoint)
-    denoiser = tensors_in(read_pickle(unet), unet, "a bare U-Net state dict, as in unet_mg.pt") if unet else part(state, UNET)
+    denoiser = (
+        tensors_in(read_pickle(unet), unet, "a bare U-Net state dict, as in unet_mg.pt") if unet else part(state, UNET)
+    )
     empty = _empty_unet(denoiser, unet or checkpoint, wanted)
     vae = empty_vae(AutoencoderKL, wanted.vae)
     text_config = CLIPTextConfig(**wanted.text)
@@ -186,7 +199,9 @@ def _checkpoint_state(checkpoint: Path) -> dict[str, Tensor]:
     state = tensors_in(loaded["state_dict"], checkpoint, what)
     others = [key for key in state if not key.startswith((UNET, VAE, TEXT)) and key not in SCHEDULE_KEYS]
     if others:
-        raise CheckpointError(f"{checkpoint}: {len(others)} keys are not known, such as {', '.join(others[:5])}; needed is {what}")
+        raise CheckpointError(
+            f"{checkpoint}: {len(others)} keys are not known, such as {', '.join(others[:5])}; needed is {what}"
+        )
     return state
 
 
@@ -194,9 +209,9 @@ def _empty_unet(denoiser: Mapping[str, Tensor], source: Path, wanted: Architectu
     """The U-Net that a state dict is of: what the guidance and motion inputs are, its keys tell."""
     if denoiser and "time_cond_proj.weight" not in denoiser:
         raise CheckpointError(
-            f"the U-Net in {source} takes no guidance weight (it has no time_cond_proj.weight): it is VideoCrafter2's own, "
-            "which needs some 50 steps with two passes each. VDMini samples models with distilled guidance in 4 to 16 "
-            "steps; give T2V-Turbo-v2's with --unet unet_mg.pt"
+            f"the U-Net in {source} takes no guidance weight (it has no time_cond_proj.weight): it is VideoCrafter2's "
+            "own, which needs some 50 steps with two passes each. VDMini samples models with distilled guidance in 4 "
+            "to 16 steps; give T2V-Turbo-v2's with --unet unet_mg.pt"
         )
     motion = any(key in denoiser for key in ("motion_cond_proj.weight", "combine_proj.weight"))
     scale = 2 ** (len(wanted.vae["block_out_channels"]) - 1)

@@ -81,7 +81,7 @@ def _half(value: Tensor, name: str, source: str) -> Tensor:
     if not (torch.isfinite(low) and torch.isfinite(high)):
         largest = value.abs().max().item()
         raise OverflowedError(
-            f"{source}: {name} has a value of {largest:g}, and float16, in which artifacts are stored, ends at 65504; the "
-            "file is damaged, or this model can't be stored in float16. Download it again"
+            f"{source}: {name} has a value of {largest:g}, and float16, in which artifacts are stored, ends at 65504; "
+            "the file is damaged, or this model can't be stored in float16. Download it again"
         )
     return made
