@@ -1,10 +1,10 @@
-"""Measure how much memory an import of full-size files takes: random weights of VideoCrafter2's and T2V-Turbo-v2's shapes.
+"""Measure how much memory an import of full-size files takes: random weights in T2V-Turbo-v2's shapes.
 
     python benchmarks/import_memory.py --folder /tmp/import --output benchmarks/results/NAME.json
 
-It needs some 11 GB of disk in the folder with float16 files, 17 GB with float32 ones, and deletes what it made. The peak
-is the process's largest resident set (VmHWM): its own memory and the pages of mapped files, Python and its libraries
-included. It is told as a share of model.ckpt alone, also where a second file is read.
+It needs some 11 GB of disk in the folder with float16 files, 17 GB with float32 ones, and deletes what it made. The
+peak is the process's largest resident set (VmHWM): its own memory and the pages of mapped files, Python and its
+libraries included. It is told as a share of model.ckpt alone, also where a second file is read.
 """
 
 import argparse

@@ -11,6 +11,8 @@ import pytest
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vdmini.manifest import Manifest
+
 HERE = Path(__file__).parent
 
 
@@ -103,3 +105,15 @@ def published(public_weights: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     torch.save(unet_state, folder / "unet_mg.pt")
     build_tokenizer().save_pretrained(folder / "tokenizer")
     return Published(folder, folder / "model.ckpt", folder / "unet_mg.pt", folder / "tokenizer", state, unet_state)
+
+
+@pytest.fixture(scope="session")
+def imported(published: Published, narrow: Any) -> "tuple[Path, Manifest]":
+    """What the two files become: a teacher's folder and its manifest."""
+    from vdmini_compress.importing.videocrafter2 import import_videocrafter2
+
+    output = published.folder / "teacher"
+    manifest = import_videocrafter2(
+        published.checkpoint, output, unet=published.unet, tokenizer=str(published.tokenizer), architecture=narrow
+    )
+    return output, manifest

@@ -10,9 +10,9 @@ from diffusers.schedulers import scheduling_lcm
 from safetensors.torch import load_file
 
 from vdmini.engine import Engine, load_engine
+from vdmini.manifest import Manifest
 from vdmini.unet3d_fps import guidance_scale_embedding, motion_condition, timestep_condition
 from vdmini_compress.evaluate import settings_of
-from vdmini_compress.importing.videocrafter2 import import_videocrafter2
 
 HERE = Path(__file__).parent
 CLOSE = {"atol": 1e-5, "rtol": 0.0}
@@ -32,12 +32,8 @@ def public() -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def engine(published: Any, narrow: Any) -> Engine:
-    output = published.folder / "teacher"
-    import_videocrafter2(
-        published.checkpoint, output, unet=published.unet, tokenizer=str(published.tokenizer), architecture=narrow
-    )
-    return load_engine(output, device="cpu", dtype="float32")
+def engine(imported: tuple[Path, Manifest]) -> Engine:
+    return load_engine(imported[0], device="cpu", dtype="float32")
 
 
 @torch.no_grad()
@@ -103,7 +99,6 @@ def test_a_sentence_is_filled_up_with_zeros_as_openclip_does(engine: Engine) -> 
 
 
 def test_an_imported_model_films_a_sentence(engine: Engine) -> None:
-    settings = settings_of(engine, prompt="a red circle moving up")
-    made = engine.generate(**settings)
+    made = engine.generate(**settings_of(engine, prompt="a red circle moving up"))
     assert made.frames.shape == (3, 128, 64, 3)
-    assert (engine.generate(**settings).frames == made.frames).all()
+    assert made.frames.std() > 1

@@ -26,16 +26,12 @@ def load_tokenizer(where: str, *, vocab_size: int, length: int) -> Any:
     Raises:
         CheckpointError: when it can't be had, or is another one.
     """
-    folder = Path(where)
-    inner = folder / "tokenizer"
-    place = inner if inner.is_dir() else folder
-    try:
-        tokenizer = CLIPTokenizer.from_pretrained(str(place) if folder.is_dir() else where, model_max_length=length)
-    except (OSError, ValueError, TypeError) as error:
+    tokenizer = _found(where, length)
+    if tokenizer is None:
         raise CheckpointError(
             f"no tokenizer was found at {where!r}, and the checkpoint holds none. Connect to the network once, or copy "
             f"vocab.json and merges.txt of {TOKENIZER} into a folder and give it with --tokenizer FOLDER"
-        ) from error
+        )
     if len(tokenizer) != vocab_size or tokenizer.convert_tokens_to_ids(PAD_TOKEN) != 0:
         raise CheckpointError(
             f"the tokenizer at {where!r} has {len(tokenizer)} tokens, and number 0 is "
@@ -44,3 +40,15 @@ def load_tokenizer(where: str, *, vocab_size: int, length: int) -> Any:
         )
     tokenizer.pad_token = PAD_TOKEN
     return tokenizer
+
+
+def _found(where: str, length: int) -> Any | None:
+    folder = Path(where)
+    inner = folder / "tokenizer"
+    place = str(inner) if inner.is_dir() else where
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(place, model_max_length=length)
+    except (OSError, ValueError, TypeError):  # transformers says each of them when a file is missing
+        return None
+    # transformers 5 makes a tokenizer that knows its special tokens only where it finds no vocabulary.
+    return tokenizer if len(tokenizer) > len(tokenizer.all_special_ids) else None
