@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, LCMScheduler
 from transformers import CLIPTextConfig, CLIPTokenizer
 
 from vdmini.artifact import ArtifactError, verify
@@ -21,14 +21,15 @@ from vdmini.cost import empty_vae
 from vdmini.manifest import Manifest
 from vdmini.plan import PruningPlan
 from vdmini.student import build_student, empty_unet
-from vdmini.unet3d_fps import UNet3DFpsConditionModel
+from vdmini.unet3d_fps import UNet3DFpsConditionModel, guidance_scale_embedding
 from vdmini_compress.importing.checkpoint import CheckpointError, part, place, read_pickle
 from vdmini_compress.importing.encoders import place_text_encoder, place_vae
 from vdmini_compress.importing.tokenizer import load_tokenizer
 from vdmini_compress.importing.unet_keys import unet_slots
-from vdmini_compress.importing.videocrafter2 import TEXT, VAE, import_videocrafter2, read_parts
+from vdmini_compress.importing.videocrafter2 import SCHEDULER, TEXT, VAE, import_videocrafter2, read_parts
 from vdmini_compress.importing.weights_file import OverflowedError, listed, write_weights
 from vdmini_compress.planning import find_subject
+from vdmini_compress.text_batch import NoiseSchedule, TextBatch
 
 PUBLISHED_KEYS = Path(__file__).parent / "data" / "t2v_turbo_v2_unet_keys.json.xz"
 
@@ -234,6 +235,25 @@ def test_a_student_of_a_teacher_with_motion_guidance_keeps_it(narrow: Any) -> No
     student = build_student(teacher, PruningPlan.preset("paper", teacher))
     assert student.config.motion_cond
     assert torch.equal(student.time_embedding.combine_proj.weight, teacher.time_embedding.combine_proj.weight)
+
+
+@torch.no_grad()
+def test_a_batch_tells_a_unet_with_motion_projections_what_the_pipeline_tells_it(narrow: Any) -> None:
+    unet = UNet3DFpsConditionModel(**narrow.unet, motion_cond=True).eval()
+    clips = {
+        "latents_NFCHW": torch.randn(2, 3, 4, 8, 8),
+        "weight_NFHW": torch.ones(2, 3, 8, 8),
+        "fps_N": torch.tensor([8.0, 8.0]),
+        "tokens_NL": torch.zeros(2, 77, dtype=torch.int64),
+        "features_NLD": torch.randn(2, 77, 24),
+    }
+    schedule, timestep = NoiseSchedule.of(LCMScheduler(**SCHEDULER)), torch.tensor([749, 249])
+    batch = TextBatch.draw(schedule, clips, torch.tensor([0, 1]), timestep, 256, torch.Generator().manual_seed(0))
+    told: list[torch.Tensor] = []
+    unet.time_embedding.register_forward_pre_hook(lambda _, given: told.append(given[1]))
+    batch.run(unet)
+    motion = told[0][:, 257:]
+    torch.testing.assert_close(motion, guidance_scale_embedding(torch.tensor([0.05, 0.0]), 256))
 
 
 KILLED = """
