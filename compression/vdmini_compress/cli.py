@@ -12,14 +12,23 @@ from rich.markup import escape
 from vdmini.artifact import ArtifactError
 from vdmini.plan import PlanError
 from vdmini_compress.bench import command as bench
-from vdmini_compress.commands import adopt, analyze, evaluate, plan, prune, run, single_forward, train_teacher
+from vdmini_compress.commands import (
+    analyze,
+    evaluate,
+    import_model,
+    plan,
+    prune,
+    run,
+    single_forward,
+    train_teacher,
+)
 from vdmini_compress.decoder import command as decoder
 from vdmini_compress.guards import CollapseError
 from vdmini_compress.recipe import RecipeError
 
 Command = Callable[[argparse.Namespace, Console], int]
 
-COMMANDS = (run, plan, analyze, prune, single_forward, decoder, evaluate, bench, adopt, train_teacher)
+COMMANDS = (import_model, run, plan, analyze, prune, single_forward, decoder, evaluate, bench, train_teacher)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -242,8 +242,10 @@ def _folder_subject(folder: Path) -> Subject:
         vae_config = _read_config(vae_file)
         vae = empty_vae(_class_of(vae_config, VAE_CLASSES, vae_file), vae_config)
     step = 8 if vae is None else 2 ** (len(vae.config["block_out_channels"]) - 1)
-    pixels = step * int(unet.config.get("sample_size") or 64)
-    return Subject(folder.name, unet, vae, pixels, pixels, int(unet.config.get("num_frames") or 16))
+    own = unet.config.get("sample_size") or 64
+    height, width = own if isinstance(own, list | tuple) else (own, own)
+    frames = int(unet.config.get("num_frames") or 16)
+    return Subject(folder.name, unet, vae, step * int(width), step * int(height), frames)
 
 
 def _read_config(file: Path) -> dict[str, Any]:

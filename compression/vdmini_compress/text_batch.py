@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vdmini.unet3d_fps import MOTION_GS, MOTION_PERCENTAGE, motion_condition
 from vdmini_compress.noise import draw_levels, log_normal_shares
 
 GUIDANCE_RANGE = (5.0, 15.0)
@@ -180,7 +181,13 @@ class TextBatch:
         """The U-Net's prediction [B, F, C, H, W], on the given text features or else the cached ones."""
         text = self.features_BLD if text is None else text
         noisy = self.noisy_BFCHW.transpose(1, 2)
-        made: Tensor = unet(noisy, self.timestep_B, text, timestep_cond=self.condition).sample.transpose(1, 2)
+        told = self.condition
+        if told is not None and unet.config.get(
+            "motion_cond", False
+        ):  # it learns under the motion guidance that it is sampled with
+            noisiest = len(self.schedule.alphas_cumprod_N) * (1 - MOTION_PERCENTAGE)
+            told = torch.cat([told, motion_condition(self.timestep_B, MOTION_GS, noisiest)], dim=1)
+        made: Tensor = unet(noisy, self.timestep_B, text, timestep_cond=told).sample.transpose(1, 2)
         return made
 
     def denoised(self, model_output: Tensor) -> Tensor:

@@ -15,7 +15,14 @@ from diffusers.video_processor import VideoProcessor
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from vdmini.unet3d_fps import UNet3DFpsConditionModel, guidance_scale_embedding, timestep_condition
+from vdmini.unet3d_fps import (
+    MOTION_GS,
+    MOTION_PERCENTAGE,
+    UNet3DFpsConditionModel,
+    guidance_scale_embedding,
+    motion_condition,
+    timestep_condition,
+)
 
 StepCallback = Callable[[Any, int, int, dict[str, Any]], dict[str, Any]]
 
@@ -69,7 +76,10 @@ class VDMiniTextToVideoPipeline(DiffusionPipeline):
             features: Tensor = self.text_encoder(ids).last_hidden_state
             return features
         hidden = self.text_encoder(ids, output_hidden_states=True).hidden_states
-        skipped: Tensor = self.text_encoder.text_model.final_layer_norm(hidden[-1 - self.config.clip_skip])
+        tower: Any = getattr(
+            self.text_encoder, "text_model", self.text_encoder
+        )  # transformers 5.6 took the wrapper away
+        skipped: Tensor = tower.final_layer_norm(hidden[-1 - self.config.clip_skip])
         return skipped
 
     def decode_latents(self, latents_BCFHW: Tensor, decode_chunk_size: int) -> Tensor:
@@ -91,7 +101,8 @@ class VDMiniTextToVideoPipeline(DiffusionPipeline):
         num_inference_steps: int = 4,
         guidance_scale: float = 7.5,
         fps: int = 8,
-        motion_cond: Tensor | None = None,
+        motion_gs: float | None = MOTION_GS,
+        percentage: float = MOTION_PERCENTAGE,
         decode_chunk_size: int | None = None,
         generator: torch.Generator | None = None,
         latents: Tensor | None = None,
@@ -108,7 +119,9 @@ class VDMiniTextToVideoPipeline(DiffusionPipeline):
             num_inference_steps: LCM steps.
             guidance_scale: the distilled guidance weight w; no unconditional pass is made.
             fps: frames per second that the U-Net is told.
-            motion_cond: T2V-Turbo-v2's motion condition [B, 256], or None.
+            motion_gs: T2V-Turbo-v2's motion guidance, 0 or more; None tells the U-Net nothing of motion. A U-Net
+                without motion projections takes none, and this says nothing to it.
+            percentage: of the timesteps, the noisiest, that motion guidance is for, in 0..1; the others get 0.
             decode_chunk_size: frames decoded at a time; all by default.
             generator: source of all randomness.
             latents: starting noise [B, C, F, H, W], or None to draw it.
@@ -120,16 +133,15 @@ class VDMiniTextToVideoPipeline(DiffusionPipeline):
         """
         prompts = [prompt] if isinstance(prompt, str) else prompt
         device = self._execution_device
-        size = int(self.unet.config.sample_size) * self.vae_scale_factor
         text = self.encode_prompt(prompts)
-        condition = self._condition(len(prompts), guidance_scale, fps, motion_cond)
+        condition = self._condition(len(prompts), guidance_scale, fps)
         self.scheduler.set_timesteps(num_inference_steps, device=device)
         if latents is None:
-            cells = ((height or size) // self.vae_scale_factor, (width or size) // self.vae_scale_factor)
-            shape = (len(prompts), int(self.unet.config.in_channels), num_frames, *cells)
+            shape = (len(prompts), int(self.unet.config.in_channels), num_frames, *self._cells(height, width))
             latents = randn_tensor(shape, generator=generator, device=device, dtype=text.dtype)
         for index, timestep in enumerate(self.progress_bar(self.scheduler.timesteps)):
-            made = self.unet(latents, timestep, text, timestep_cond=condition, return_dict=False)[0]
+            told = self._with_motion(condition, timestep, motion_gs, percentage)
+            made = self.unet(latents, timestep, text, timestep_cond=told, return_dict=False)[0]
             latents, clean = self.scheduler.step(made, timestep, latents, generator=generator, return_dict=False)
             if callback_on_step_end is not None:
                 callback_on_step_end(self, index, int(timestep), {"latents": latents})
@@ -138,8 +150,22 @@ class VDMiniTextToVideoPipeline(DiffusionPipeline):
         video = self.decode_latents(clean, decode_chunk_size or num_frames)
         return TextToVideoOutput(frames=self.video_processor.postprocess_video(video, output_type))
 
-    def _condition(self, count: int, guidance_scale: float, fps: int, motion_cond: Tensor | None) -> Tensor:
+    def _cells(self, height: int | None, width: int | None) -> tuple[int, int]:
+        """Height and width of the latents; the U-Net's own where nothing is asked."""
+        own = self.unet.config.sample_size
+        own_height, own_width = own if isinstance(own, list | tuple) else (own, own)
+        scale = self.vae_scale_factor
+        return height // scale if height else int(own_height), width // scale if width else int(own_width)
+
+    def _condition(self, count: int, guidance_scale: float, fps: int) -> Tensor:
         device = self._execution_device
         weight = torch.full((count,), guidance_scale, device=device)
         embedding = guidance_scale_embedding(weight, int(self.unet.config.time_cond_proj_dim))
-        return timestep_condition(embedding, torch.full((count,), float(fps), device=device), motion_cond)
+        return timestep_condition(embedding, torch.full((count,), float(fps), device=device))
+
+    def _with_motion(self, condition: Tensor, timestep: Tensor, motion_gs: float | None, percentage: float) -> Tensor:
+        if motion_gs is None or not self.unet.config.get("motion_cond", False):
+            return condition
+        noisiest = self.scheduler.config.num_train_timesteps * (1 - percentage)
+        motion = motion_condition(timestep.expand(len(condition)), motion_gs, noisiest)
+        return torch.cat([condition, motion], dim=1)

@@ -14,6 +14,12 @@ from torch import Tensor, nn
 MOTION_COND_DIM = 256
 """Width of T2V-Turbo-v2's motion condition (arXiv 2410.05677)."""
 
+MOTION_GS = 0.05
+"""T2V-Turbo-v2's motion guidance, as its authors' demonstration (predict.py) samples."""
+
+MOTION_PERCENTAGE = 0.5
+"""Share of the timesteps that it was trained with motion guidance on, the noisiest ones; the demonstration's, too."""
+
 
 class VideoTimestepEmbedding(TimestepEmbedding):
     """A timestep embedding with guidance, fps and motion conditions.
@@ -73,6 +79,7 @@ class UNet3DFpsConditionModel(UNet3DConditionModel):
     Call it as the stock class; pass `timestep_cond=timestep_condition(...)`.
 
     Args:
+        sample_size: of the latents; (height, width) where they aren't square.
         motion_cond: whether T2V-Turbo-v2's two motion projections exist.
 
     The remaining arguments are those of `UNet3DConditionModel`.
@@ -81,7 +88,7 @@ class UNet3DFpsConditionModel(UNet3DConditionModel):
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
-        sample_size: int | None = None,
+        sample_size: int | tuple[int, int] | None = None,
         in_channels: int = 4,
         out_channels: int = 4,
         down_block_types: tuple[str, ...] = (*("CrossAttnDownBlock3D",) * 3, "DownBlock3D"),
@@ -160,3 +167,18 @@ def guidance_scale_embedding(guidance_scale: Tensor, dim: int) -> Tensor:
     rate = torch.exp(torch.arange(half, device=guidance_scale.device) * -(torch.tensor(10000.0).log() / (half - 1)))
     phase = guidance_scale.float()[:, None] * 1000.0 * rate[None]
     return torch.cat([phase.sin(), phase.cos()], dim=1)
+
+
+def motion_condition(timestep: Tensor, motion_gs: float, noisiest: float) -> Tensor:
+    """T2V-Turbo-v2's motion condition: the guidance embedding of `motion_gs` where it is noisy, else of 0.
+
+    Args:
+        timestep: [B].
+        motion_gs: the motion guidance.
+        noisiest: the first timestep that has motion guidance.
+
+    Returns:
+        float32 [B, 256].
+    """
+    strength = torch.where(timestep >= noisiest, motion_gs, 0.0)
+    return guidance_scale_embedding(strength, MOTION_COND_DIM)

@@ -22,12 +22,22 @@ def save_pipeline(pipeline: Any, folder: Path) -> None:
     index = folder / "model_index.json"
     # Without torchvision transformers names its Pillow-only class, which its older versions don't know.
     index.write_text(index.read_text().replace('"CLIPImageProcessorPil"', '"CLIPImageProcessor"'))
-    for config in (index, *folder.glob("*/config.json")):
-        _forget_place(config)
+    forget_places(folder)
 
 
-def _forget_place(config: Path) -> None:
-    """Diffusers notes where a part was loaded from, which tells of the maker's machine and nothing to a user."""
-    said = json.loads(config.read_text())
-    if said.pop("_name_or_path", None) is not None:
-        config.write_text(json.dumps(said, indent=2) + "\n")
+PLACES = ("_name_or_path", "name_or_path")
+
+
+def forget_places(folder: Path) -> None:
+    """Take out of a diffusers folder where its parts were loaded from.
+
+    It tells of the maker's machine, and a user nothing.
+
+    Args:
+        folder: the folder; its configs are rewritten where they say it.
+    """
+    for config in (folder / "model_index.json", *folder.glob("*/*config.json")):
+        said = json.loads(config.read_text())
+        kept = {key: value for key, value in said.items() if key not in PLACES or value is None}
+        if kept != said:
+            config.write_text(json.dumps(kept, indent=2) + "\n")

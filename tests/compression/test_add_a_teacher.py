@@ -271,17 +271,17 @@ def test_a_worker_runs_a_job_of_it(runs: Path, usual: dict[str, NDArray[np.uint8
         ("compression/recipes", [], "model_index.json"),
     ],
 )
-def test_what_cannot_be_adopted_is_refused_and_leaves_nothing(
+def test_what_cannot_be_imported_is_refused_and_leaves_nothing(
     root: Path, runs: Path, tmp_path: Path, source: str, changes: list[str], complaint: str, capsys: Any
 ) -> None:
     folder = runs.parent / source if source.startswith("runs/") else root / source
-    words = [str(folder), "--family", "modelscope", "--output", str(tmp_path / "out"), "--licence", "MIT", *changes]
-    assert main(["adopt", *words]) == 1
+    words = ["--model", str(folder), "--output", str(tmp_path / "out"), "--licence", "MIT", *changes]
+    assert main(["import", "modelscope", *words]) == 1
     assert complaint in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("command", ["plan", "adopt"])
+@pytest.mark.parametrize("command", ["plan", "import"])
 def test_help_names_every_family(command: str, capsys: Any) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])

@@ -55,7 +55,7 @@ class Form:
         return published.model_copy(update=changes)
 
 
-def adopt(source: Path, family: Family, output: Path, *, name: str, licence: str, form: Form) -> Manifest:
+def import_folder(source: Path, family: Family, output: Path, *, name: str, licence: str, form: Form) -> Manifest:
     """Write the pipeline of a diffusers folder as a teacher's artifact.
 
     Args:

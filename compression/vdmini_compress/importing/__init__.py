@@ -1,0 +1,1 @@
+"""Third-party checkpoints become teachers: what `vdmini-compress import` does."""
