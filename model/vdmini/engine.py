@@ -90,7 +90,7 @@ class Engine:
     ) -> None:
         self.manifest, self.family, self.pipeline = manifest, family, pipeline
         self.torch_device, self.torch_dtype = device, dtype
-        self.runtime = PLAIN
+        self.runtime, self._tuned = PLAIN, False
 
     def tune(self, settings: RuntimeSettings) -> None:
         """Make the pipeline fast, in place; see `vdmini.runtime`.
@@ -98,10 +98,10 @@ class Engine:
         Raises:
             RuntimeError: when it was tuned before.
         """
-        if isinstance(self.pipeline.vae.decode, ChunkedDecode):
+        if self._tuned:
             raise RuntimeError(f"{self.manifest.name} was tuned before; load it anew to give it another runtime")
         tune(self.pipeline, settings)
-        self.runtime = settings
+        self.runtime, self._tuned = settings, True
 
     @property
     def device(self) -> str:

@@ -6,7 +6,7 @@ One place for every switch. What diffusers loads is the plain runtime, which all
 Legend: N frames, C latent channels, H height, W width of the latents.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -69,19 +69,23 @@ def tune(pipeline: Any, settings: RuntimeSettings) -> None:
     """Change a pipeline's U-Net and VAE in place; weights keep their values and names.
 
     Args:
-        pipeline: of either family, on its device; tune it once.
+        pipeline: of any family, on its device; tune it once. A VAE that it shares with a pipeline tuned before is left
+            as that one made it.
         settings: the switches.
     """
+    unet, vae = pipeline.unet, pipeline.vae
+    fresh = [unet] if isinstance(vae.decode, ChunkedDecode) else [unet, vae]
     if settings.channels_last:
-        for model in (pipeline.unet, pipeline.vae):
+        for model in fresh:
             channels_last(model)
     if settings.fused_projections:
-        pipeline.unet.fuse_qkv_projections()
+        unet.fuse_qkv_projections()
     if settings.cudnn_benchmark and torch.cuda.is_available():
         torch.backends.cudnn.benchmark = True
     if settings.compile != "none":
-        _compile(pipeline, settings)
-    pipeline.vae.decode = ChunkedDecode(pipeline.vae, settings.decode_chunk_size)
+        _compile([model.decoder if model is vae else model for model in fresh], settings)
+    if vae in fresh:
+        vae.decode = ChunkedDecode(vae, settings.decode_chunk_size)
 
 
 def channels_last(model: nn.Module) -> None:
@@ -92,8 +96,8 @@ def channels_last(model: nn.Module) -> None:
             module.weight.data = module.weight.data.contiguous(memory_format=layout)
 
 
-def _compile(pipeline: Any, settings: RuntimeSettings) -> None:
-    """Compile the two parts that take the time; shapes are static, so every size is compiled once."""
+def _compile(modules: Iterable[Any], settings: RuntimeSettings) -> None:
+    """Compile the parts that take the time; shapes are static, so every size is compiled once."""
     if settings.compile_cache is not None:
         import torch._inductor.config as inductor  # only where it is asked for: it is slow to import
 
@@ -101,7 +105,7 @@ def _compile(pipeline: Any, settings: RuntimeSettings) -> None:
         inductor.fx_graph_cache = True
         _keep_kernels_in(settings.compile_cache)
     build: Callable[..., Any] = torch.compile
-    for module in (pipeline.unet, pipeline.vae.decoder):
+    for module in modules:
         module.forward = build(module.forward, mode=settings.compile, dynamic=False)
 
 

@@ -14,6 +14,8 @@ from vdmini_compress.commands.numbers import at_least
 if TYPE_CHECKING:
     from vdmini.manifest import Manifest
 
+    Families = argparse._SubParsersAction[argparse.ArgumentParser]
+
 NAME = "import"
 HELP = "make a teacher of published weights: SVD, T2V-Turbo-v2 on VideoCrafter2, or any family's diffusers folder"
 
@@ -29,10 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         family.add_argument("--json", action="store_true", help="print the teacher's vdmini.json on standard output")
 
 
-Families = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-
-def _add_svd(families: Families, name: str) -> argparse.ArgumentParser:
+def _add_svd(families: "Families", name: str) -> argparse.ArgumentParser:
     parser = families.add_parser(name, help="image to video: SVD, SVD-XT", description="Import Stable Video Diffusion.")
     parser.add_argument(
         "--model",
@@ -44,7 +43,7 @@ def _add_svd(families: Families, name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_videocrafter2(families: Families, name: str) -> argparse.ArgumentParser:
+def _add_videocrafter2(families: "Families", name: str) -> argparse.ArgumentParser:
     parser = families.add_parser(
         name,
         help="text to video: T2V-Turbo-v2 on VideoCrafter2",
@@ -61,7 +60,7 @@ def _add_videocrafter2(families: Families, name: str) -> argparse.ArgumentParser
     return parser
 
 
-def _add_folder(families: Families, name: str) -> argparse.ArgumentParser:
+def _add_folder(families: "Families", name: str) -> argparse.ArgumentParser:
     """Any other family: what its published pipeline is saved as, taken as it is."""
     parser = families.add_parser(
         name, help=f"a diffusers folder of family {name}", description=f"Import a diffusers folder of family {name}."
