@@ -97,10 +97,10 @@ class TextWorld:
         return cache | {"features_NLD": torch.cat(parts).cpu()}
 
     def draw(self, pipeline: Any, cache: Cache, settings: Distill, generator: torch.Generator) -> Batch:
-        """See `World`; most clips start from pure noise, where sampling starts."""
+        """See `World`; `Distill.from_noise` says how many clips start where sampling starts."""
         index = torch.randint(len(cache["fps_N"]), (settings.batch_size,), generator=generator)
         visited = t2v.timesteps_of(pipeline.scheduler, settings.timesteps)
-        timestep = t2v.draw_timesteps(visited, settings.batch_size, generator)
+        timestep = t2v.draw_timesteps(visited, settings.batch_size, generator, highest=settings.from_noise)
         schedule, width = NoiseSchedule.of(pipeline.scheduler), int(pipeline.unet.config.time_cond_proj_dim)
         return TextBatch.draw(schedule, cache, index, timestep, width, generator).to(pipeline.device)
 

@@ -211,7 +211,10 @@ def heal(
     student: Any = distillation.student.requires_grad_(True).eval()
     wanted = settings.gradient_checkpointing
     # The discriminator's encoder never learns, but MCA's gradient passes through it to the student's clips.
-    with recomputed(student, wanted=wanted), recomputed(distillation.encoder, wanted=wanted and bool(settings.lambda_mca)):
+    with (
+        recomputed(student, wanted=wanted),
+        recomputed(distillation.encoder, wanted=wanted and bool(settings.lambda_mca)),
+    ):
         run = Run(folder, student, schedule, report=report, opponent=distillation.opponent(), watch=watch)
         distillation.student = run.model
         try:

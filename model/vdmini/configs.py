@@ -21,6 +21,7 @@ class FullSize:
         width: of the clip in pixels, as published.
         height: of the clip in pixels.
         num_frames: of the clip.
+        encoder_parameters: of the image or text encoder.
     """
 
     unet_class: str
@@ -30,6 +31,7 @@ class FullSize:
     width: int
     height: int
     num_frames: int
+    encoder_parameters: int
 
 
 SVD = FullSize(
@@ -49,6 +51,7 @@ SVD = FullSize(
     width=1024,
     height=576,
     num_frames=14,
+    encoder_parameters=632_076_800,  # CLIP ViT-H/14's vision tower and projection
 )
 """Stable Video Diffusion (arXiv 2311.15127), 14 frames; SF-V is the same network."""
 
@@ -70,6 +73,7 @@ VIDEOCRAFTER2 = FullSize(
     width=512,
     height=320,
     num_frames=16,
+    encoder_parameters=354_032_640,  # OpenCLIP ViT-H/14's text tower of 24 layers
 )
 """VideoCrafter2 (arXiv 2401.09047) as T2V-Turbo uses it; its VAE is Stable Diffusion's.
 

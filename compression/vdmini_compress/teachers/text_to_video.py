@@ -304,8 +304,10 @@ def timesteps_of(scheduler: LCMScheduler, steps: int) -> Tensor:
     return timesteps
 
 
-def draw_timesteps(timesteps_N: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Timesteps [count], int64: `FROM_NOISE_SHARE` of them the highest, the others any of `timesteps_N`."""
+def draw_timesteps(
+    timesteps_N: Tensor, count: int, generator: torch.Generator, *, highest: float = FROM_NOISE_SHARE
+) -> Tensor:
+    """Timesteps [count], int64: a share `highest` of them the highest, the others any of `timesteps_N`."""
     picked = timesteps_N[torch.randint(len(timesteps_N), (count,), generator=generator)]
-    from_noise = torch.rand(count, generator=generator) < FROM_NOISE_SHARE
+    from_noise = torch.rand(count, generator=generator) < highest
     return torch.where(from_noise, timesteps_N.max(), picked)

@@ -8,6 +8,7 @@ import torch
 from diffusers import DiffusionPipeline
 from numpy.typing import NDArray
 
+from vdmini.chunks import frames_at_once
 from vdmini.families.base import Inputs, StepDone
 
 
@@ -44,6 +45,7 @@ class StableVideoDiffusion:
             motion_bucket_id=inputs.motion_bucket_id,
             noise_aug_strength=inputs.noise_aug_strength,
             generator=torch.Generator().manual_seed(inputs.seed),
+            decode_chunk_size=min(inputs.num_frames, frames_at_once(inputs.width, inputs.height)),
             output_type="np",
             callback_on_step_end=on_step,
         )

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vdmini.chunks import frames_at_once
 from vdmini.families.base import Inputs, StepDone
 from vdmini.families.svd import stage_ends
 from vdmini.text_to_video import VDMiniTextToVideoPipeline
@@ -42,6 +43,7 @@ class VideoCrafter2:
             guidance_scale=inputs.guidance_scale,
             fps=inputs.fps,
             generator=torch.Generator().manual_seed(inputs.seed),
+            decode_chunk_size=min(inputs.num_frames, frames_at_once(inputs.width, inputs.height)),
             output_type="np",
             callback_on_step_end=on_step,
         )
