@@ -81,8 +81,8 @@ def step_cost(
     teacher.eval()
     world, weight = _MetaWorld(named.task, size), torch.ones(size.channels)
     made = _DryDistillation(named, pipeline, student, world, {}, weight, settings, encoder=encoder)
-    again = settings.gradient_checkpointing
-    with recomputed(student, wanted=again), recomputed(encoder, wanted=again and bool(settings.lambda_mca)):
+    again: dict[str, Any] = {"wanted": settings.gradient_checkpointing, "under": lambda: Precision(arithmetic)}
+    with recomputed(student, **again), recomputed(encoder, **again):
         peak, flops = _run(made, student, arithmetic)
     heads = made.discriminator
     return StepCost(peak, flops, sum(p.numel() for p in heads.parameters()) if heads else 0)

@@ -21,7 +21,6 @@ IN_BFLOAT16 = frozenset({"conv1d", "conv2d", "conv3d", "linear", "matmul", "__ma
 IN_FLOAT32 = frozenset({"group_norm", "layer_norm", "softmax", "norm", "pow", "exp", "log", "cumsum"})
 """Names of functions that autocast runs in either precision on a GPU, as far as these models call them."""
 
-DIFFERENTIATES = frozenset({"grad", "backward"})
 ATTENTION = "scaled_dot_product_attention"
 
 
@@ -74,7 +73,8 @@ class Precision(TorchFunctionMode):
     """Casts as autocast casts, and attends as the device attends.
 
     Autocast also keeps casts of trained weights until a pass ends; without checkpointing the graph keeps them anyway,
-    and with it the pass ends before the peak.
+    and with it the pass ends before the peak. It is off while gradients are computed: what is recomputed then must
+    enter one of its own, see `vdmini_compress.recompute.recomputed`.
 
     Args:
         arithmetic: what to imitate.
@@ -95,9 +95,6 @@ class Precision(TorchFunctionMode):
             args, kwargs = _cast((args, kwargs), torch.bfloat16)
         elif self.lower and name in IN_FLOAT32:
             args, kwargs = _cast((args, kwargs), torch.float32)
-        if name in DIFFERENTIATES:
-            with self:  # what is recomputed on the way back is computed alike; torch switches a mode off inside it
-                return func(*args, **kwargs)
         return func(*args, **kwargs)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from vdmini.video import write_mp4
 from vdmini_compress import latency
 from vdmini_compress.decoder import choose, worth
 from vdmini_compress.job import Job
-from vdmini_compress.recipe import load_recipe
+from vdmini_compress.recipe import Recipe, load_recipe
 
 WIDTH, HEIGHT, FRAMES = 128, 64, 5
 RECIPES = {"i2v": "svd-i2v.yaml", "t2v": "t2v-turbo-v2.yaml"}
@@ -28,8 +28,9 @@ SMALL = [
     "data.videos.height=64",
     "data.videos.num_frames=4",
     "data.videos.held_out=0.5",
-    "distill.steps=3",
-    "distill.shards=2",
+    "distill.steps=2",
+    "distill.shards=1",
+    "distill.batch_size=4",
     "distill.warmup=1",
     "distill.watch_every=0",
     "distill.checkpoint_every=1",
