@@ -21,8 +21,8 @@ from vdmini_compress.sharding import UNITS
 from vdmini_compress.teachers.autoencoder import decode
 
 TFLOPS = 120.0
-"""Assumed speed of training in TFLOP/s. An H200, whose compute is an H100's, runs full-size U-Nets forward at 160 to 220
-in bfloat16 (`benchmarks/results/2026-11-26-full-size-unets.json`); training casts float32 weights besides."""
+"""Assumed speed of training in TFLOP/s. An H200, whose compute is an H100's, runs full-size U-Nets forward at 160
+to 220 in bfloat16 (`benchmarks/results/2026-11-26-full-size-unets.json`); training casts float32 weights besides."""
 
 FLOAT32, FLOAT16 = 4, 2
 MOMENTS = {"adamw": 8, "adamw-8bit": 2}
@@ -210,7 +210,7 @@ def disk(recipe: Recipe, model: Model, head_parameters: int = 0) -> dict[str, in
 
 def clip_bytes(model: Model) -> int:
     """Bytes of one encoded clip: float16 latents and conditions, float32 text features."""
-    size, width = model.training, model.teacher.config["cross_attention_dim"]
+    size, width = model.training, int(model.teacher.config["cross_attention_dim"])
     cells = size.height * size.width
     latents = FLOAT16 * size.num_frames * size.channels * cells
     if family_named(model.family).task == "i2v":
@@ -223,7 +223,7 @@ def _film_bytes(recipe: Recipe, model: Model) -> int:
     size, wanted = model.decoded, recipe.decoder
     if size is None or wanted is None:
         return 0
-    scale = 2 ** (len(model.vae.config["block_out_channels"]) - 1)
+    scale: int = 2 ** (len(model.vae.config["block_out_channels"]) - 1)
     cell = 7 * scale**2 + FLOAT32 * size.channels
     return wanted.clips * size.num_frames * size.height * size.width * cell
 

@@ -86,17 +86,17 @@ def _teacher(recipe: Recipe) -> tuple[str, Subject, int, str]:
         sized = replace(found, width=defaults.width, height=defaults.height, num_frames=defaults.num_frames)
         stored = sum(weight_bytes(folder / part) for part in ENCODERS)
         return manifest.family, sized, stored // FLOAT16, f"teacher: {folder}"
-    if recipe.family not in FULL_SIZE:
+    family = recipe.family
+    if family is None or family not in FULL_SIZE:
         raise PlanningError(
-            f"there is no folder {folder}, and the recipe's family is {recipe.family}; make the teacher first, or name "
+            f"there is no folder {folder}, and the recipe's family is {family}; make the teacher first, or name "
             f"its family: {', '.join(FULL_SIZE)}"
         )
-    full = FULL_SIZE[recipe.family]
-    note = f"there is no folder {folder} yet: counted is the published {recipe.family}"
-    videos = recipe.data.videos
-    found = find_subject(recipe.family)
+    full = FULL_SIZE[family]
+    note = f"there is no folder {folder} yet: counted is the published {family}"
+    videos, found = recipe.data.videos, find_subject(family)
     frames = videos.num_frames if videos and videos.num_frames else found.num_frames
-    return recipe.family, replace(found, name=recipe.teacher.name, num_frames=frames), full.encoder_parameters, note
+    return family, replace(found, name=recipe.teacher.name, num_frames=frames), full.encoder_parameters, note
 
 
 def _training(recipe: Recipe, subject: Subject) -> Size:

@@ -1,6 +1,5 @@
 """The dry run of a recipe: it needs no weights, follows the settings, and agrees with what is really kept."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -9,15 +8,11 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from vdmini.configs import FULL_SIZE
-from vdmini.plan import PruningPlan
-from vdmini.student import empty_student, empty_unet
 from vdmini_compress.cli import main
-from vdmini_compress.data import WORLDS
-from vdmini_compress.dry_run import Size, step_cost
-from vdmini_compress.estimate import PEAK, Model, clip_bytes, estimate
+from vdmini_compress.estimate import PEAK
 from vdmini_compress.footprint import Footprint, Precision
-from vdmini_compress.planning import PlanningError, find_subject
-from vdmini_compress.recipe import Distill, Recipe, load_recipe
+from vdmini_compress.planning import PlanningError
+from vdmini_compress.recipe import Recipe, load_recipe
 from vdmini_compress.recipe_planning import plan_recipe
 
 FULL = ("svd-i2v", "svd-xt-i2v", "t2v-turbo-v2", "svd-single-forward")
