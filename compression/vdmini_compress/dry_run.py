@@ -14,7 +14,6 @@ from typing import Any, Literal
 import torch
 from diffusers import LCMScheduler
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from vdmini.cost import TEXT_TOKENS
 from vdmini.families import family_named
@@ -90,14 +89,14 @@ def step_cost(
 
 def _run(made: Distillation, student: nn.Module, arithmetic: Arithmetic) -> tuple[int, int]:
     draw, footprint = torch.Generator().manual_seed(0), Footprint()
-    with FlopCounterMode(display=False) as counter, footprint, Precision(arithmetic):
+    with footprint, Precision(arithmetic):
         DataParallel(student, Alone()).differentiate([lambda: made.losses(draw, 0)])
         opponent = made.opponent()
         if opponent:
             DataParallel(opponent.model, Alone()).differentiate([lambda: opponent.losses_of(draw, 0)])
     for parameter in student.parameters():
         parameter.grad = None
-    return footprint.peak, int(counter.get_total_flops())
+    return footprint.peak, footprint.flops
 
 
 def peak_of(compute: Callable[[], Any], arithmetic: Arithmetic) -> int:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
+from torch.utils.flop_counter import flop_registry
 
 Arithmetic = Literal["bfloat16", "float32"]
 """bfloat16: as autocast trains on a GPU, with flash attention; float32: as a CPU trains, with plain attention."""
@@ -28,12 +29,13 @@ class Footprint(TorchDispatchMode):
     """Bytes of the tensors that are made inside the `with`: those alive now, and the most there were at a time.
 
     Views of a tensor take nothing, and what existed before isn't counted. Neither are kernels' workspaces, what an
-    allocator keeps back, and tensors that a kernel makes for itself alone.
+    allocator keeps back, and tensors that a kernel makes for itself alone. It counts FLOPs, too (2 per multiply-add):
+    torch's own counter keeps what is recomputed alive.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.alive = self.peak = 0
+        self.alive = self.peak = self.flops = 0
         self._known: set[int] = set()
         self._old: set[int] = set()
 
@@ -44,6 +46,9 @@ class Footprint(TorchDispatchMode):
         tree_map_only(Tensor, self._pass, (args, kwargs))
         made = func(*args, **(kwargs or {}))
         tree_map_only(Tensor, self._note, made)
+        count = flop_registry.get(getattr(func, "overloadpacket", None))
+        if count is not None:
+            self.flops += int(count(*args, **(kwargs or {}), out_val=made))
         return made
 
     def _pass(self, tensor: Tensor) -> Tensor:

@@ -41,6 +41,13 @@ def test_a_footprint_counts_what_is_alive_at_a_time() -> None:
     assert peak(net, again=True) == pytest.approx(24, abs=0.5)  # the gradients, and one layer computed again
 
 
+def test_a_footprint_counts_the_products_of_both_passes() -> None:
+    layer = nn.Linear(100, 100, bias=False, device="meta")
+    with Footprint() as footprint:
+        torch.autograd.grad(layer(torch.empty(50, 100, device="meta")).sum(), list(layer.parameters()))
+    assert footprint.flops == 2 * (2 * 50 * 100 * 100)
+
+
 def test_what_goes_through_a_footprint_is_not_counted_and_what_dies_is_given_back() -> None:
     weight = torch.empty(100, 100, device="meta")
     with Footprint() as footprint:
