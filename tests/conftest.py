@@ -42,7 +42,7 @@ class Groups(LoadScopeScheduling):
         return " ".join([path, *(task for task in TEACHERS if re.search(rf"[\[-]{task}[]-]", test))])
 
 
-HEAVY = ("tests/service/", "test_sharding", "test_job.py", "test_teachers", "test_decoder.py")
+HEAVY = ("tests/service/", "test_sharding", "test_job.py", "test_teachers", "test_decoder.py", "test_video_job")
 """What takes a minute or so begins first, or one process ends with it while the other has nothing left to do."""
 
 
@@ -53,6 +53,8 @@ LIBRARY_BOUND = re.compile(
     r"|test_(importance|plans|blocks|preflight|job)\.py.*[\[-]t2v"
     r"|test_teachers\.py::test_a_(teacher_builds|text_encoder)"
     r"|test_video_yardstick\.py::test_a_block"
+    r"|test_recipe_planning\.py::test_a_recipes_dry_run"
+    r"|test_video_job\.py"
 )
 """Tests that spend their time in torch's and diffusers' Python, which the tracer slows, on lines that others show."""
 

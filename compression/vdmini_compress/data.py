@@ -109,12 +109,13 @@ class TextWorld:
         return cache | {"features_NLD": torch.cat(parts).cpu()}
 
     def draw(self, pipeline: Any, cache: Cache, settings: Distill, generator: torch.Generator) -> Batch:
-        """See `World`; how is what the family's lesson says."""
+        """See `World`; how is what the family's lesson says, and `Distill.from_noise` where it says another share."""
         family, count = text_family(pipeline), settings.batch_size
         lesson, schedule = family.lesson, NoiseSchedule.of(pipeline.scheduler)
         index = torch.randint(len(cache["fps_N"]), (count,), generator=generator)
         levels = family.timesteps(pipeline.scheduler, settings.timesteps)
-        timestep = draw_timesteps(levels, count, generator, from_noise_share=lesson.from_noise_share)
+        share = lesson.from_noise_share if settings.from_noise is None else settings.from_noise
+        timestep = draw_timesteps(levels, count, generator, from_noise_share=share)
         told = partial(family.condition, pipeline.unet)
         batch = TextBatch.draw(schedule, cache, index, timestep, told, generator, consistency=lesson.consistency)
         if lesson.blank_share:

@@ -211,7 +211,12 @@ def heal(
     )
     # No dropout: diffusers' temporal convolutions have 0.1 of it, drawn from the global generator, and it blurs frames.
     student: Any = distillation.student.requires_grad_(True).eval()
-    with recomputed(student, wanted=settings.gradient_checkpointing):
+    wanted = settings.gradient_checkpointing
+    # The discriminator's encoder never learns, but MCA's gradient passes through it to the student's clips.
+    with (
+        recomputed(student, wanted=wanted),
+        recomputed(distillation.encoder, wanted=wanted and bool(settings.lambda_mca)),
+    ):
         run = Run(folder, student, schedule, report=report, opponent=distillation.opponent(), watch=watch)
         distillation.student = run.model
         try:

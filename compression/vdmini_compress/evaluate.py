@@ -80,7 +80,7 @@ def score_clips(engine: Engine, *, count: int, seed: int, camera: bool = True) -
     Raises:
         ValueError: when the model cannot make a clip of the small world.
     """
-    _check_size(engine)
+    refuse_other_sizes(engine)
     if engine.manifest.task == "i2v":
         return _image_scores(engine, count, seed, camera=camera)
     return _text_scores(engine, count, seed)
@@ -107,7 +107,8 @@ def _resampled(clip_scores: ClipScores, generator: np.random.Generator) -> ClipS
     return {name: values[picked[len(values)]] for name, values in clip_scores.items()}
 
 
-def _check_size(engine: Engine) -> None:
+def refuse_other_sizes(engine: Engine) -> None:
+    """Raise `ValueError` when a model cannot make a clip of the small world."""
     limits, name = engine.manifest.limits, engine.manifest.name
     if (SIZE, SIZE) not in limits.sizes or not limits.min_num_frames <= NUM_FRAMES <= limits.max_num_frames:
         sizes = ", ".join(f"{width}x{height}" for width, height in limits.sizes)

@@ -25,22 +25,20 @@ from vdmini.runtime import settings_for
 from vdmini.student import build_student
 from vdmini.weights import save_pipeline
 from vdmini_compress import latency, preflight
-from vdmini_compress.data import WORLDS, Cache, World
+from vdmini_compress.data import Cache
 from vdmini_compress.decoder.job import DecoderJob
 from vdmini_compress.decoder.measure import DecoderMeasures
 from vdmini_compress.distill import Distillation, heal
-from vdmini_compress.evaluate import Scores, evaluate, held_out_scenes, to_picture
+from vdmini_compress.evaluate import Scores
 from vdmini_compress.importance import ImportanceReport, read_report
-from vdmini_compress.pruning import cost_of, resolve_plan, student_engine, teacher_id, with_vae
+from vdmini_compress.material import Material, material_of
+from vdmini_compress.pruning import as_served, cost_of, resolve_plan, student_engine, teacher_id, with_vae
 from vdmini_compress.recipe import Recipe
 from vdmini_compress.reporting import curves, page
 from vdmini_compress.samples import Samples
 from vdmini_compress.sharding import processes
-from vdmini_compress.teachers.autoencoder import decoder_sensitivity
+from vdmini_compress.teachers.autoencoder import SENSITIVITY_CLIPS, decoder_sensitivity
 from vdmini_compress.training import Watch
-from vdmini_compress.videos.world import video_world
-from vdmini_compress.world import clips
-from vdmini_compress.world.pictures import HELD_OUT_PHOTOS
 
 Report = Callable[[str], None]
 
@@ -97,22 +95,28 @@ class Job:
         device = str(self.processes.device) if self.processes.num_processes > 1 else None
         teacher = load_engine(self.recipe.teacher, device=device, dtype="float32")
         self._check(teacher)
+        self._material(teacher).refuse(teacher, self.recipe)
         plan = resolve_plan(self.recipe.plan, teacher, self._importance(teacher))
         with self.processes.main_process_first():
             self._prepare(teacher, plan)
         student, seconds = self._student(teacher, plan)
         if not self.processes.is_main_process:
             return None
-        engine, decoded = self._small_decoder(self._student_engine(teacher, student, plan))
-        scores = self._scores(teacher, engine)
-        timing = self._latency(teacher, engine)
-        manifest = self._save(teacher, engine, scores, timing, Spent(seconds, decoded))
+        engine, decoded = self._small_decoder(teacher, self._student_engine(teacher, student, plan))
+        served = as_served(teacher), as_served(engine)
+        scores = self._scores(*served)
+        timing = self._latency(*served)
+        shown = page.showcase(*served, self._material(teacher).inputs(teacher, 1)[0])
+        manifest = self._save(teacher, engine, scores, timing, Spent(seconds, decoded), shown)
         shutil.rmtree(self.work)
         return manifest
 
     def _check(self, teacher: Engine) -> None:
         if teacher.manifest.variant != "teacher":
             raise ArtifactError(f"{self.recipe.teacher} is a student already; give its teacher")
+        family, wanted = teacher.manifest.family, self.recipe.family
+        if wanted not in (None, family):
+            raise ArtifactError(f"{self.recipe.teacher} is of family {family}, and the recipe is for {wanted}")
 
     def _prepare(self, teacher: Engine, plan: PruningPlan) -> None:
         """Check disk and memory and open the work folder; one that another recipe left is emptied."""
@@ -128,21 +132,21 @@ class Job:
         self.work.mkdir()
         mark.write_text(key)
 
-    def _world(self, teacher: Engine) -> World:
-        videos, task = self.recipe.data.videos, teacher.manifest.task
-        return video_world(task, videos, teacher.manifest.defaults, self.work / "clips") if videos else WORLDS[task]
+    def _material(self, teacher: Engine) -> Material:
+        return material_of(self.recipe, teacher, self.work / "clips")
 
     def _cache(self, teacher: Engine) -> Cache:
         with self.processes.main_process_first():
             return self._encoded(teacher)
 
     def _encoded(self, teacher: Engine) -> Cache:
-        path, wanted = self.work / "latents.safetensors", self.recipe.data
-        if wanted.source == "videos":  # these are shards of their own, resumed one by one
-            return self._world(teacher).encode(teacher.pipeline, wanted.clips, self.recipe.seed, self.say)
+        path, wanted, material = self.work / "latents.safetensors", self.recipe.data, self._material(teacher)
+        kept = material.encoded(teacher, self.recipe, self.say)
+        if kept is not None:
+            return kept
         if not path.exists():
             with torch.no_grad():
-                cache = self._world(teacher).encode(teacher.pipeline, wanted.clips, self.recipe.seed, self.say)
+                cache = material.world.encode(teacher.pipeline, wanted.clips, self.recipe.seed, self.say)
             partial = path.with_suffix(".partial")
             save_file({name: value.contiguous() for name, value in cache.items()}, partial)
             os.replace(partial, path)
@@ -150,9 +154,9 @@ class Job:
         return encoded
 
     def _sensitivity(self, teacher: Engine, cache: Cache) -> Tensor:
-        vae = teacher.pipeline.vae
+        vae, some = teacher.pipeline.vae, cache["latents_NFCHW"][:SENSITIVITY_CLIPS]
         with self.processes.main_process_first():
-            found = self._kept("sensitivity.json", lambda: decoder_sensitivity(vae, cache["latents_NFCHW"]).tolist())
+            found = self._kept("sensitivity.json", lambda: decoder_sensitivity(vae, some).tolist())
         return torch.tensor(found)
 
     def _student(self, teacher: Engine, plan: PruningPlan) -> tuple[Any, float]:
@@ -167,7 +171,7 @@ class Job:
             teacher.family,
             teacher.pipeline,
             student,
-            self._world(teacher),
+            self._material(teacher).world,
             cache,
             self._sensitivity(teacher, cache),
             self.recipe.distill,
@@ -187,7 +191,7 @@ class Job:
         folder = self.recipe.distill.encoder
         if folder is None or not self.recipe.distill.lambda_mca:
             return None
-        unet = load_engine(folder, dtype="float32").pipeline.unet
+        unet = load_engine(folder, device=str(teacher.torch_device), dtype="float32").pipeline.unet
         for key in ("in_channels", "cross_attention_dim"):
             if unet.config[key] != teacher.pipeline.unet.config[key]:
                 raise ArtifactError(
@@ -200,34 +204,34 @@ class Job:
         every, steps = self.recipe.distill.watch_every, self.recipe.distill.steps
         if not every:
             return None
-        inputs = sample_inputs(student, WATCHED)
+        inputs = self._material(teacher).inputs(teacher, WATCHED)
         samples = Samples(teacher, student, inputs, self.work / "samples", guard_after=max(every, steps // 4))
         return Watch(every, samples.look)
 
     def _student_engine(self, teacher: Engine, student: Any, plan: PruningPlan) -> Engine:
         return student_engine(teacher, student, plan, self.recipe.name)
 
-    def _small_decoder(self, engine: Engine) -> tuple[Engine, DecoderMeasures | None]:
+    def _small_decoder(self, teacher: Engine, engine: Engine) -> tuple[Engine, DecoderMeasures | None]:
         """The engine with a compressed decoder, if the recipe asks for one."""
         wanted = self.recipe.decoder
         if wanted is None:
             return engine, None
         job = DecoderJob(
-            engine, wanted, self.work / "decoder", seed=self.recipe.seed, say=lambda line: self.say(f"decoder: {line}")
+            engine,
+            wanted,
+            self.work / "decoder",
+            seed=self.recipe.seed,
+            say=lambda line: self.say(f"decoder: {line}"),
+            maker=self._material(teacher).films(self.recipe),
         )
         vae, measures = job.run()
         return with_vae(engine, vae), measures
 
     def _scores(self, teacher: Engine, student: Engine) -> dict[str, Scores]:
-        scores: dict[str, Scores] = self._kept("quality.json", lambda: self._evaluate_both(teacher, student))
-        return scores
-
-    def _evaluate_both(self, teacher: Engine, student: Engine) -> dict[str, Scores]:
-        wanted = self.recipe.evaluate
-        scores = {}
-        for name, engine in (("teacher", teacher), ("vdmini", student)):
-            self.say(f"evaluate: {name} on {wanted.clips} held-out clips")
-            scores[name] = evaluate(engine, count=wanted.clips, seed=wanted.seed)
+        material = self._material(teacher)
+        scores: dict[str, Scores] = self._kept(
+            "quality.json", lambda: material.scores(teacher, student, self.recipe, self.say)
+        )
         return scores
 
     def _latency(self, teacher: Engine, student: Engine) -> Latency:
@@ -238,8 +242,8 @@ class Job:
         def measured() -> dict[str, Any]:
             for engine in (teacher, student):
                 engine.tune(settings_for(engine.torch_device))  # as they are served
-            runs = self.recipe.latency.runs
-            return latency.measure(teacher, student, sample_input(student), runs=runs, progress=progress).model_dump()
+            runs, wanted = self.recipe.latency.runs, self._material(teacher).inputs(teacher, 1)[0]
+            return latency.measure(teacher, student, wanted, runs=runs, progress=progress).model_dump()
 
         return Latency.model_validate(self._kept("latency.json", measured))
 
@@ -257,10 +261,15 @@ class Job:
         return read_report(path, teacher) if path else None
 
     def _save(
-        self, teacher: Engine, student: Engine, scores: dict[str, Scores], timing: Latency, spent: Spent
+        self,
+        teacher: Engine,
+        student: Engine,
+        scores: dict[str, Scores],
+        timing: Latency,
+        spent: Spent,
+        shown: page.Shown,
     ) -> Manifest:
         rounded = {name: {k: round(v, 5) for k, v in values.items()} for name, values in scores.items()}
-        shown = page.showcase(teacher, student, sample_input(student))
         with replacing(self.output) as folder:
             save_pipeline(student.pipeline, folder)
             if spent.decoder:
@@ -300,17 +309,3 @@ def portable(recipe: Recipe) -> dict[str, Any]:
         if group.get(field):
             group[field] = Path(group[field]).name
     return plain
-
-
-def sample_inputs(engine: Engine, count: int) -> list[dict[str, Any]]:
-    """Held-out inputs to time and to show."""
-    if engine.manifest.task == "t2v":
-        return [{"prompt": scene.caption} for scene in held_out_scenes(count, 0)]
-    generator = torch.Generator().manual_seed(1)
-    frames = clips.image_clips(count, 0, generator, photos=HELD_OUT_PHOTOS).frames_BF3HW
-    return [{"image": to_picture(clip[0]), "motion_bucket_id": 200} for clip in frames]
-
-
-def sample_input(engine: Engine) -> dict[str, Any]:
-    """One held-out input, see `sample_inputs`."""
-    return sample_inputs(engine, 1)[0]

@@ -16,14 +16,16 @@ def mixed_precision(device: torch.device) -> torch.autocast:
         device: where the model is.
 
     Returns:
-        `torch.autocast`, disabled on CPUs that would emulate.
+        `torch.autocast`, disabled on CPUs that would emulate, and on the meta device, for which torch has none
+        (`vdmini_compress.footprint.Precision` stands in for it there).
     """
-    return torch.autocast(device.type, torch.bfloat16, enabled=trains_in_bfloat16(device))
+    kind = "cpu" if device.type == "meta" else device.type
+    return torch.autocast(kind, torch.bfloat16, enabled=trains_in_bfloat16(device))
 
 
 def trains_in_bfloat16(device: torch.device) -> bool:
     """Whether `mixed_precision` changes anything on a device."""
-    return device.type != "cpu" or computes_bfloat16(cpu_capabilities())
+    return device.type not in ("cpu", "meta") or (device.type == "cpu" and computes_bfloat16(cpu_capabilities()))
 
 
 def cpu_capabilities() -> Mapping[str, Any]:

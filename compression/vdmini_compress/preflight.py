@@ -28,6 +28,9 @@ BYTES_PER_WEIGHT = {"adamw": 20, "adamw-8bit": 14}
 """Of a trained weight: itself, its gradient, the optimizer's two moments and the average; float32 but for the moments
 of the 8-bit optimizer."""
 
+GRADIENT_BYTES = 4
+CHECKPOINTS = 2
+"""At a time: a new one is written before the old one goes. They hold all of that but the gradient."""
 
 WHOLE_BYTES = 4
 """Of a sharded weight besides its slices: a process is whole when it starts, and the first one when it saves."""
@@ -72,7 +75,7 @@ def needs(recipe: Recipe, teacher: Engine, plan: PruningPlan, *, processes: int 
         plan: what is removed.
         processes: how many train together.
     """
-    unet, size = teacher.pipeline.unet, latent_size(teacher)
+    unet, size = teacher.pipeline.unet, training_size(recipe, teacher)
     wanted = recipe.distill
     student: Any = empty_student(type(unet), unet.config, plan)
     trained = sum(p.numel() for p in student.parameters())
@@ -82,10 +85,23 @@ def needs(recipe: Recipe, teacher: Engine, plan: PruningPlan, *, processes: int 
         per_clip = activation_bytes(student, **size) if wanted.steps else 0
     latents = size["num_frames"] * size["height"] * size["width"] * teacher.pipeline.vae.config.latent_channels
     return Needs(
-        disk=6 * weight_bytes(recipe.teacher) + recipe.data.clips * 3 * 2 * latents + SPARE_BYTES,
+        disk=2 * weight_bytes(recipe.teacher)
+        + CHECKPOINTS * (BYTES_PER_WEIGHT[wanted.optimizer] - GRADIENT_BYTES) * trained * bool(wanted.steps)
+        + recipe.data.clips * 3 * 2 * latents
+        + SPARE_BYTES,
         weights=4 * sum(p.numel() for p in unet.parameters()) + trained_bytes(trained, wanted.optimizer, slices),
         activations=per_clip * wanted.batch_size * threads,
     )
+
+
+def training_size(recipe: Recipe, teacher: Engine) -> dict[str, int]:
+    """Frames, height and width of a training clip's latents: the teacher's, or those of the recipe's videos."""
+    size, videos, defaults = latent_size(teacher), recipe.data.videos, teacher.manifest.defaults
+    if videos is None:
+        return size
+    scale = defaults.width // size["width"]
+    sides = {name: (getattr(videos, name) or getattr(defaults, name)) // scale for name in ("height", "width")}
+    return sides | {"num_frames": videos.num_frames or defaults.num_frames}
 
 
 def trained_bytes(weights: int, optimizer: str, slices: int) -> int:

@@ -1,10 +1,13 @@
 """From the name of a plan to a pruned artifact. It leaves healing to `vdmini_compress.distill`."""
 
+from copy import deepcopy
 from pathlib import Path
+
+from torch import nn
 
 from vdmini.artifact import replacing, weight_bytes, weights_sha256, write_manifest
 from vdmini.cost import unet_cost
-from vdmini.engine import Engine
+from vdmini.engine import Engine, pick_dtype
 from vdmini.manifest import Cost, Manifest, TeacherId
 from vdmini.plan import PruningPlan, check
 from vdmini.student import build_student
@@ -72,6 +75,23 @@ def with_vae(engine: Engine, vae: object) -> Engine:
     pipeline = type(engine.pipeline)(**{**engine.pipeline.components, "vae": vae})
     pipeline.set_progress_bar_config(disable=True)
     return Engine(engine.manifest, engine.family, pipeline, device=engine.torch_device, dtype=engine.torch_dtype)
+
+
+def as_served(engine: Engine) -> Engine:
+    """A copy of a model in the precision that it is served in on its device; the model itself where it is that already.
+
+    What is measured and shown shall be what is served: training keeps float32 weights, a GPU serves bfloat16.
+    """
+    dtype = pick_dtype(None, engine.torch_device)
+    if dtype is engine.torch_dtype:
+        return engine
+    parts = {
+        name: nn.Module.to(deepcopy(part), dtype=dtype) if isinstance(part, nn.Module) else part
+        for name, part in engine.pipeline.components.items()
+    }
+    pipeline = type(engine.pipeline)(**parts)
+    pipeline.set_progress_bar_config(disable=True)
+    return Engine(engine.manifest, engine.family, pipeline, device=engine.torch_device, dtype=dtype)
 
 
 def save_pruned(teacher: Engine, teacher_folder: Path, plan: PruningPlan, output: Path) -> Manifest:

@@ -10,6 +10,9 @@ from vdmini.manifest import Record
 from vdmini_compress.decoder.settings import DecoderSettings
 from vdmini_compress.videos.settings import Videos
 
+LEAST_COMPARED = 6
+"""Clips from which a covariance of five motion statistics has its full rank; see `suites.video_yardstick`."""
+
 
 class RecipeError(Exception):
     """A recipe that cannot be used; the message names the field and what is allowed."""
@@ -61,6 +64,13 @@ class Distill(Record):
         le=1000,
         description="text-to-video: trained on so many noise levels, those of sampling in so many steps",
     )
+    from_noise: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="text to video: share of the clips that are noised to the highest of these levels, where sampling "
+        "starts; the others get any of them; the family's own share by default",
+    )
     lambda_task: float = Field(default=1.0, ge=0, description="weight of the task loss")
     lambda_output: float = Field(default=1.0, ge=0, description="weight of the distance to the teacher's output")
     lambda_icd: float = Field(default=0.1, ge=0, description="weight of individual content distillation")
@@ -92,6 +102,11 @@ class Distill(Record):
 class Evaluate(Record):
     """How quality is measured."""
 
+    suite: Literal["small-world", "videos"] = Field(
+        default="small-world",
+        description="on what: the small world, which has right answers; or held-out films of data.videos, of which "
+        "statistics alone can be compared",
+    )
     clips: int = Field(ge=4, le=10_000, description="held-out clips, the same for teacher and student")
     seed: int = Field(default=0, ge=0, description="picks the clips and seeds the noise")
 
@@ -107,6 +122,11 @@ class Recipe(Record):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="name of the artifact")
     teacher: Path = Field(description="folder of the teacher, relative to the recipe")
+    family: str | None = Field(
+        default=None,
+        description="of the teacher: lets `plan` tell what a recipe costs before the teacher's folder is there, and "
+        "refuses a folder of another family",
+    )
     plan: str | tuple[str, ...] = Field(
         description="a preset, the names of the blocks to remove, or a budget such as latency=0.6"
     )
@@ -122,6 +142,15 @@ class Recipe(Record):
     )
     evaluate: Evaluate
     latency: LatencyRuns
+
+    @model_validator(mode="after")
+    def _quality_is_measured_on_what_is_there(self) -> "Recipe":
+        wanted, videos = self.evaluate, self.data.videos
+        if wanted.suite == "videos" and (videos is None or not videos.held_out):
+            raise ValueError("evaluate.suite videos needs data.source videos and data.videos.held_out above 0")
+        if wanted.suite == "videos" and wanted.clips < LEAST_COMPARED:
+            raise ValueError(f"evaluate.suite videos needs at least {LEAST_COMPARED} clips for its statistics")
+        return self
 
 
 def load_recipe(path: Path, changes: list[str] | None = None) -> Recipe:

@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vdmini.engine import Engine
-from vdmini.video import write_mp4
+from vdmini.video import enlarged, write_mp4
 from vdmini_compress.evaluate import settings_of
 from vdmini_compress.guards import refuse_collapse, refuse_nan, statistics_of
 from vdmini_compress.world.measure import psnr
-
-ENLARGED = 4
 
 
 class Samples:
@@ -64,7 +62,7 @@ class Samples:
     def _write(self, made: NDArray[np.uint8], step: int) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         rows = [np.concatenate(list(clips), axis=2) for clips in (self.teacher_clips, made)]
-        sheet = np.concatenate(rows, axis=1).repeat(ENLARGED, axis=1).repeat(ENLARGED, axis=2)
+        sheet = np.concatenate([enlarged(row) for row in rows], axis=1)
         write_mp4(sheet, self.folder / f"step-{step:06}.mp4", fps=self.student.manifest.defaults.fps)
 
 

@@ -127,16 +127,30 @@ class DataParallel:
             return _detached(losses), gradients
 
         aside = len(batches) > 1 and self.parameters[0].device.type == "cpu"
-        done = list(self._threads.map(one, batches) if aside else map(one, batches))
-        self._set_gradients([gradients for _, gradients in done])
-        return _mean([losses for losses, _ in done], self.processes)
+        said = []
+        for parameter in self.parameters:
+            parameter.grad = None
+        # Batches that take turns are added up one by one: all gradients of all batches would not fit a GPU.
+        for losses, gradients in self._threads.map(one, batches) if aside else map(one, batches):
+            self._add(gradients)
+            said.append(losses)
+            del gradients
+        self._average(len(batches))
+        return _mean(said, self.processes)
 
-    def _set_gradients(self, batches: Sequence[Sequence[Tensor | None]]) -> None:
-        """Put the mean of each parameter's gradient in its place; one that no batch reaches gets none."""
-        for parameter, *parts in zip(self.parameters, *batches, strict=True):
-            known = [part for part in parts if part is not None]
-            parameter.grad = torch.stack(known).sum(dim=0) / len(batches) if known else None
-            if known and self.processes.num_processes > 1:
+    def _add(self, gradients: Sequence[Tensor | None]) -> None:
+        """Add one batch's gradients to those of the batches before it; not in place, for autograd shares tensors."""
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            if gradient is not None:
+                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+
+    def _average(self, batches: int) -> None:
+        """From sums over this process's batches to means over all; one that no batch reached stays None."""
+        for parameter in self.parameters:
+            if parameter.grad is None:
+                continue
+            parameter.grad = parameter.grad / batches
+            if self.processes.num_processes > 1:
                 parameter.grad = reduce(parameter.grad, "mean")
 
     def gradient_norm(self) -> Tensor:

@@ -16,6 +16,7 @@ from vdmini_compress.evaluate import Scores
 from vdmini_compress.job import Job, Spent, portable
 from vdmini_compress.pruning import cost_of, student_engine
 from vdmini_compress.recipe import RecipeError
+from vdmini_compress.reporting.page import Shown
 
 SINGLE = {"num_inference_steps": 1, "guidance_scale": 1.0}
 
@@ -59,7 +60,13 @@ class SingleForward(Job):
         return engine
 
     def _save(
-        self, teacher: Engine, student: Engine, scores: dict[str, Scores], timing: Latency, spent: Spent
+        self,
+        teacher: Engine,
+        student: Engine,
+        scores: dict[str, Scores],
+        timing: Latency,
+        spent: Spent,
+        shown: Shown,  # noqa: ARG002 - a teacher has no report yet
     ) -> Manifest:
         rounded = {name: {k: round(v, 5) for k, v in values.items()} for name, values in scores.items()}
         made_from = {

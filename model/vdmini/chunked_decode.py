@@ -5,7 +5,9 @@ Legend: N frames, C latent channels, H height, W width of the latents.
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,38 @@ SHARE_OF_FREE = 0.8
 """The rest is left to the allocator's fragments and to libraries."""
 
 
+@dataclass
+class Chunks:
+    """How an engine decodes.
+
+    Args:
+        most: most frames at once; as many as free memory holds by default.
+        known: shape of latents -> the chunk that was found to fit.
+    """
+
+    most: int | None = None
+    known: dict[tuple[int, ...], int] = field(default_factory=dict)
+
+
+@contextmanager
+def in_chunks(vae: Any, chunks: Chunks, between: Callable[[], None]) -> Iterator[None]:
+    """Let a VAE decode in chunks for a while.
+
+    Args:
+        vae: an `AutoencoderKL` or `AutoencoderKLTemporalDecoder`, or a descendant.
+        chunks: how.
+        between: called before every chunk; raising in it stops the decoding.
+    """
+    own = vars(vae).get("decode")
+    vae.decode = ChunkedDecode(vae, chunks, between)
+    try:
+        yield
+    finally:
+        del vae.decode
+        if own is not None:
+            vae.decode = own
+
+
 class ChunkedDecode:
     """Stands in for a VAE's `decode`.
 
@@ -31,16 +65,14 @@ class ChunkedDecode:
 
     Args:
         vae: an `AutoencoderKL` or `AutoencoderKLTemporalDecoder`.
-        most: most frames at once; as many as free memory holds by default.
+        chunks: how many frames at once; what is found to fit is noted there.
+        between: called before every chunk; raising in it stops the decoding.
     """
 
-    def __init__(self, vae: Any, most: int | None = None) -> None:
+    def __init__(self, vae: Any, chunks: Chunks, between: Callable[[], None] = lambda: None) -> None:
         self._decode: Callable[..., Any] = vae.decode
-        self._vae, self._most = vae, most
+        self._vae, self._chunks, self._between = vae, chunks, between
         self._temporal = hasattr(vae.decoder, "time_conv_out")
-        self._known: dict[tuple[int, ...], int] = {}
-        self.between_chunks: Callable[[], None] = lambda: None
-        """Called before every chunk; raising in it stops the decoding."""
 
     def __call__(
         self, z: Tensor, num_frames: int | None = None, return_dict: bool = True, **options: Any
@@ -61,7 +93,7 @@ class ChunkedDecode:
         """
         if num_frames not in (None, len(z)):
             return self._decode(z, num_frames=num_frames, return_dict=return_dict, **options)
-        chunk = self._known.get(tuple(z.shape)) or self.chunk_size(z)
+        chunk = self._chunks.known.get(tuple(z.shape)) or self.chunk_size(z)
         while True:
             try:
                 pixels = self._in_chunks(z, chunk, options)
@@ -72,13 +104,13 @@ class ChunkedDecode:
                 chunk = even(len(z), math.ceil(chunk / 2))
                 log.warning("decoding ran out of memory; trying %d frames at a time", chunk)
             _give_back(z.device)  # outside the handler, whose traceback keeps the failed chunk's tensors alive
-        self._known[tuple(z.shape)] = chunk
+        self._chunks.known[tuple(z.shape)] = chunk
         return DecoderOutput(sample=pixels) if return_dict else (pixels,)
 
     def _in_chunks(self, z: Tensor, chunk: int, options: dict[str, Any]) -> Tensor:
         parts = []
         for part in z.split(chunk):
-            self.between_chunks()
+            self._between()
             told = {"num_frames": len(part)} if self._temporal else {}
             parts.append(self._decode(part, return_dict=False, **told, **options)[0])
         return parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -87,7 +119,7 @@ class ChunkedDecode:
         """Frames to decode at once: all if memory holds them, else even parts."""
         free = free_bytes(z.device)
         fits = len(z) if free is None else max(1, int(SHARE_OF_FREE * free / self.frame_bytes(z)))
-        return even(len(z), min(fits, self._most or len(z)))
+        return even(len(z), min(fits, self._chunks.most or len(z)))
 
     def frame_bytes(self, z: Tensor) -> int:
         """Bytes that decoding one frame needs at its peak."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vdmini.artifact import verify
-from vdmini.chunked_decode import ChunkedDecode
+from vdmini.chunked_decode import Chunks, in_chunks
 from vdmini.families import family_named
 from vdmini.families.base import Family, Inputs
 from vdmini.manifest import Manifest
@@ -91,6 +91,7 @@ class Engine:
         self.manifest, self.family, self.pipeline = manifest, family, pipeline
         self.torch_device, self.torch_dtype = device, dtype
         self.runtime, self._tuned = PLAIN, False
+        self._chunks = Chunks()
 
     def tune(self, settings: RuntimeSettings) -> None:
         """Make the pipeline fast, in place; see `vdmini.runtime`.
@@ -102,6 +103,7 @@ class Engine:
             raise RuntimeError(f"{self.manifest.name} was tuned before; load it anew to give it another runtime")
         tune(self.pipeline, settings)
         self.runtime, self._tuned = settings, True
+        self._chunks = Chunks(settings.decode_chunk_size)
 
     @property
     def device(self) -> str:
@@ -190,12 +192,9 @@ class Engine:
             report(0.9 * done / steps)
 
         hook = self.pipeline.unet.register_forward_pre_hook(denoising_starts)
-        decode = self.pipeline.vae.decode
-        if isinstance(decode, ChunkedDecode):
-            decode.between_chunks = lambda: report(0.9)
         try:
             clock.mark()
-            with attention_kernel(self.runtime):
+            with attention_kernel(self.runtime), in_chunks(self.pipeline.vae, self._chunks, lambda: report(0.9)):
                 frames = self.family.generate(self.pipeline, inputs, step_done)
             clock.mark()
         finally:

@@ -16,7 +16,6 @@ from pydantic import Field
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vdmini.chunked_decode import ChunkedDecode
 from vdmini.manifest import Record
 
 Attention = Literal["auto", "flash", "cudnn", "efficient", "math"]
@@ -69,23 +68,18 @@ def tune(pipeline: Any, settings: RuntimeSettings) -> None:
     """Change a pipeline's U-Net and VAE in place; weights keep their values and names.
 
     Args:
-        pipeline: of any family, on its device; tune it once. A VAE that it shares with a pipeline tuned before is left
-            as that one made it.
+        pipeline: of any family, on its device; tune it once, though it may share its VAE with another one.
         settings: the switches.
     """
-    unet, vae = pipeline.unet, pipeline.vae
-    fresh = [unet] if isinstance(vae.decode, ChunkedDecode) else [unet, vae]
     if settings.channels_last:
-        for model in fresh:
+        for model in (pipeline.unet, pipeline.vae):
             channels_last(model)
     if settings.fused_projections:
-        unet.fuse_qkv_projections()
+        pipeline.unet.fuse_qkv_projections()
     if settings.cudnn_benchmark and torch.cuda.is_available():
         torch.backends.cudnn.benchmark = True
     if settings.compile != "none":
-        _compile([model.decoder if model is vae else model for model in fresh], settings)
-    if vae in fresh:
-        vae.decode = ChunkedDecode(vae, settings.decode_chunk_size)
+        _compile((pipeline.unet, pipeline.vae.decoder), settings)
 
 
 def channels_last(model: nn.Module) -> None:
@@ -106,7 +100,8 @@ def _compile(modules: Iterable[Any], settings: RuntimeSettings) -> None:
         _keep_kernels_in(settings.compile_cache)
     build: Callable[..., Any] = torch.compile
     for module in modules:
-        module.forward = build(module.forward, mode=settings.compile, dynamic=False)
+        if "forward" not in vars(module):  # a shared decoder is compiled once
+            module.forward = build(module.forward, mode=settings.compile, dynamic=False)
 
 
 def _keep_kernels_in(folder: Path) -> None:

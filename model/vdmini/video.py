@@ -15,6 +15,16 @@ CRF = 16
 """Constant rate factor of libx264; at 64 pixels lower quality visibly smears a sprite."""
 
 
+SMALL_SIDE = 256
+"""Clips whose shorter side is smaller are enlarged for people, so that they see its pixels."""
+
+
+def enlarged(frames_FHW3: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A small clip with every pixel repeated until its shorter side is about `SMALL_SIDE`; a large one as it is."""
+    times = max(1, SMALL_SIDE // min(frames_FHW3.shape[1:3]))
+    return frames_FHW3.repeat(times, axis=1).repeat(times, axis=2)
+
+
 def write_mp4(frames_FHW3: NDArray[np.uint8], path: Path, *, fps: int, comment: str = "") -> None:
     """Write H.264 in yuv420p with the index in front, at exactly the frames' size.
 

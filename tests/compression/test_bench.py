@@ -13,7 +13,7 @@ from vdmini_compress.bench.measure import _passes, measure
 from vdmini_compress.bench.memory import peak_bytes
 from vdmini_compress.bench.scaling import points
 from vdmini_compress.cli import main
-from vdmini_compress.job import sample_input
+from vdmini_compress.material import sample_input
 
 ARTIFACTS = Path("compression/artifacts")
 

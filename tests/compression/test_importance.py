@@ -11,7 +11,7 @@ from vdmini.engine import Engine
 from vdmini_compress import blocks, importance, importance_plot
 from vdmini_compress.cli import main
 from vdmini_compress.importance import ImportanceReport
-from vdmini_compress.job import sample_input
+from vdmini_compress.material import sample_input
 from vdmini_compress.yardstick import SmallWorldYardstick
 
 SHOWN = {"i2v": ("D0 pair 0", "innermost stage"), "t2v": ("D2 temporal", "innermost stage")}

@@ -17,6 +17,7 @@ from vdmini_compress import job as jobs
 from vdmini_compress.cli import main
 from vdmini_compress.evaluate import settings_of
 from vdmini_compress.job import Job
+from vdmini_compress.material import sample_input
 from vdmini_compress.recipe import Recipe, load_recipe
 
 PAIRS = 10
@@ -103,7 +104,7 @@ def test_its_quality_stands_beside_the_teachers(made: tuple[Path, Manifest, list
 def test_it_loads_and_generates(made: tuple[Path, Manifest, list[str]]) -> None:
     output = made[0]
     engine = load_engine(output, device="cpu")
-    shown = engine.generate(**settings_of(engine, **jobs.sample_input(engine)))
+    shown = engine.generate(**settings_of(engine, **sample_input(engine)))
     assert shown.frames.shape == (8, 64, 64, 3)
 
 

@@ -14,7 +14,7 @@ from vdmini_compress.budget import Budget, BudgetError, candidates, search
 from vdmini_compress.cli import main
 from vdmini_compress.evaluate import settings_of
 from vdmini_compress.importance import BlockImportance, ImportanceReport
-from vdmini_compress.job import sample_input
+from vdmini_compress.material import sample_input
 from vdmini_compress.planning import find_subject
 from vdmini_compress.presets import mean_magnitude, plan_named
 from vdmini_compress.pruning import latent_size

@@ -28,7 +28,7 @@ def test_settings_on_the_command_line_replace_those_of_the_file(recipe: Path) ->
     ("change", "message"),
     [
         ("distill.stepz=5", r"distill\.stepz is unknown; here are steps, batch_size"),
-        ("plam=paper", r"plam is unknown; here are name, teacher, plan"),
+        ("plam=paper", r"plam is unknown; here are name, teacher, family, plan"),
         ("distill.steps=many", r"distill\.steps.*got 'many'"),
         ("distill.steps=-1", r"distill\.steps.*greater than or equal to 0"),
         ("latency.runs=3", r"latency\.runs.*greater than or equal to 20"),

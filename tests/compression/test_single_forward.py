@@ -9,7 +9,7 @@ import torch
 from vdmini.artifact import ArtifactError, read_manifest, write_manifest
 from vdmini.engine import load_engine
 from vdmini_compress.evaluate import settings_of
-from vdmini_compress.job import sample_input
+from vdmini_compress.material import sample_input
 from vdmini_compress.recipe import Recipe, RecipeError, load_recipe
 from vdmini_compress.single_forward import SingleForward
 

@@ -13,7 +13,7 @@ from vdmini.student import build_student
 from vdmini_compress.data import WORLDS
 from vdmini_compress.distill import Distillation, heal
 from vdmini_compress.evaluate import evaluate, settings_of
-from vdmini_compress.job import sample_input
+from vdmini_compress.material import sample_input
 from vdmini_compress.recipe import Distill
 from vdmini_compress.teachers.autoencoder import decoder_sensitivity
 from vdmini_compress.teachers.finishing import Finish, finish_teacher

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from PIL import Image
 
-from vdmini.chunked_decode import ChunkedDecode, even, free_bytes
+from vdmini.chunked_decode import ChunkedDecode, Chunks, even, free_bytes
 from vdmini.engine import Engine, VideoInterrupted, load_engine
 from vdmini.runtime import PLAIN, RuntimeSettings, label, settings_for
 from vdmini.weights import save_pipeline
@@ -110,7 +110,7 @@ def test_chunks_of_a_frame_wise_decoder_make_the_same_pixels(vae: AutoencoderKL)
     z = torch.randn(7, 4, 4, 4)
     with torch.inference_mode():
         whole = vae.decode(z).sample
-        parts = ChunkedDecode(vae, 3)(z)
+        parts = ChunkedDecode(vae, Chunks(3))(z)
     assert torch.allclose(parts.sample, whole, atol=1e-5)
 
 
@@ -118,7 +118,7 @@ def test_a_chunk_that_does_not_fit_is_halved_and_the_size_is_remembered(vae: Aut
     scarce: Any = Scarce.from_config(vae.config)
     scarce.load_state_dict(vae.state_dict())
     scarce.tried = []
-    decode, z = ChunkedDecode(scarce.eval()), torch.randn(8, 4, 4, 4)
+    decode, z = ChunkedDecode(scarce.eval(), Chunks()), torch.randn(8, 4, 4, 4)
     with torch.inference_mode():
         made = decode(z).sample
         assert torch.allclose(made, vae.decode(z).sample, atol=1e-5)
@@ -131,7 +131,7 @@ def test_a_chunk_that_does_not_fit_is_halved_and_the_size_is_remembered(vae: Aut
 
 
 def test_chunks_are_as_few_and_as_even_as_memory_allows(vae: AutoencoderKL, monkeypatch: pytest.MonkeyPatch) -> None:
-    decode, z = ChunkedDecode(vae), torch.zeros(14, 4, 72, 128)
+    decode, z = ChunkedDecode(vae, Chunks()), torch.zeros(14, 4, 72, 128)
     frame = decode.frame_bytes(z)
     assert frame == 4 * 16 * 144 * 256 * 4
     for free, chunk in ((100 * frame, 14), (10 * frame, 7), (6 * frame, 4), (1, 1)):

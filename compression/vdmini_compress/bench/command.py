@@ -61,7 +61,7 @@ def _bench(arguments: argparse.Namespace, console: Console) -> "BenchReport":
     from vdmini_compress.bench.contenders import contenders
     from vdmini_compress.bench.matmul import matmul_rate
     from vdmini_compress.bench.measure import measure
-    from vdmini_compress.job import sample_input
+    from vdmini_compress.material import sample_input
 
     device = pick_device(arguments.device)
     runtime = settings_for(device)

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from vdmini.engine import load_engine
     from vdmini_compress import importance, importance_plot
     from vdmini_compress.blocks import blocks_of
-    from vdmini_compress.job import sample_input
+    from vdmini_compress.material import sample_input
 
     def say(line: str) -> None:
         console.print(line, markup=False)

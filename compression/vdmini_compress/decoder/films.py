@@ -9,7 +9,7 @@ Legend: N clips, F frames, C latent channels, H height, W width of latents or pi
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -63,10 +63,45 @@ def refuse_other_worlds(engine: Engine) -> None:
     limits, name = engine.manifest.limits, engine.manifest.name
     if (SIZE, SIZE) not in limits.sizes or not limits.min_num_frames <= NUM_FRAMES <= limits.max_num_frames:
         raise ValueError(
-            f"{name} makes {limits.min_num_frames} to {limits.max_num_frames} frames of {limits.sizes}; decoders are "
-            f"healed on the small world, which has {NUM_FRAMES} frames of {SIZE}x{SIZE}: give, say, "
-            "compression/teachers/small-i2v"
+            f"{name} makes {limits.min_num_frames} to {limits.max_num_frames} frames of {limits.sizes}; without "
+            f"videos a decoder is healed on the small world, which has {NUM_FRAMES} frames of {SIZE}x{SIZE}: run a "
+            "recipe with data.source videos and a decoder section"
         )
+
+
+class FilmMaker(Protocol):
+    """Where a decoder's clips come from."""
+
+    def refuse(self, engine: Engine) -> None:
+        """Raise `ValueError`, before any work, when no clip can be filmed for a model."""
+        ...
+
+    def film(self, engine: Engine, count: int, seed: int, *, held_out: bool, say: Report) -> Films:
+        """Film, encode or generate, and decode clips with the engine's own decoder.
+
+        Args:
+            engine: the artifact whose decoder is the original; float32.
+            count: clips.
+            seed: draws the clips; held-out ones never coincide with others.
+            held_out: whether to film what no training sees.
+            say: receives progress.
+
+        Returns:
+            The clips: the first half encoded, the rest generated.
+        """
+        ...
+
+
+class SmallWorldFilms:
+    """Films the small world; see `FilmMaker`."""
+
+    def refuse(self, engine: Engine) -> None:
+        """See `refuse_other_worlds`."""
+        refuse_other_worlds(engine)
+
+    def film(self, engine: Engine, count: int, seed: int, *, held_out: bool, say: Report) -> Films:
+        """See `film`."""
+        return film(engine, count, seed, held_out=held_out, say=say)
 
 
 def to_bytes(pixels: Tensor) -> Tensor:
@@ -98,7 +133,7 @@ def film(engine: Engine, count: int, seed: int, *, held_out: bool, say: Report) 
     generated = torch.arange(count) >= count - count // 2
     latents, original = [], []
     for n in range(count):
-        made = _generated(engine, conditions[n]) if generated[n] else _encoded(engine, true[n])
+        made = generated_clip(engine, conditions[n]) if generated[n] else _encoded(engine, true[n])
         latents.append(made[0])
         original.append(made[1])
         if (n + 1) % 50 == 0:
@@ -112,7 +147,8 @@ def _encoded(engine: Engine, true_F3HW: Tensor) -> tuple[Tensor, Tensor]:
     return latents, to_bytes(decode(vae, latents[None].to(vae.device))[0].float().cpu())
 
 
-def _generated(engine: Engine, conditions: Conditions) -> tuple[Tensor, Tensor]:
+def generated_clip(engine: Engine, conditions: Conditions) -> tuple[Tensor, Tensor]:
+    """The denoiser's unscaled latents [F, C, H, W], float32, and what the engine's decoder shows of them, uint8."""
     with _decoded_latents(engine.pipeline.vae) as seen:
         frames = engine.generate(**settings_of(engine, **conditions)).frames
     return torch.cat(seen).float().cpu(), torch.from_numpy(frames).permute(0, 3, 1, 2)

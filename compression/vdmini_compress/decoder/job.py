@@ -13,15 +13,17 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from vdmini.chunks import frames_at_once
 from vdmini.decoder_channels import widths_of
 from vdmini.engine import Engine
 from vdmini.small_decoder import SMALL_VAE_CLASSES, empty_small_vae
 from vdmini_compress.decoder import choose, heal
-from vdmini_compress.decoder.films import Films, film, refuse_other_worlds
+from vdmini_compress.decoder.films import FilmMaker, Films, SmallWorldFilms
 from vdmini_compress.decoder.measure import DecoderMeasures, measure
 from vdmini_compress.decoder.perceptual import features_of
 from vdmini_compress.decoder.prune import without_channels, without_layers
 from vdmini_compress.decoder.settings import DecoderSettings
+from vdmini_compress.pruning import latent_size
 
 Report = Callable[[str], None]
 
@@ -47,10 +49,21 @@ class DecoderJob:
         work: folder of the stages' results; one that other settings or another artifact left is emptied.
         seed: of all randomness.
         say: receives progress, one line at a time.
+        maker: films the clips; the small world's by default.
     """
 
-    def __init__(self, engine: Engine, settings: DecoderSettings, work: Path, *, seed: int, say: Report) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        settings: DecoderSettings,
+        work: Path,
+        *,
+        seed: int,
+        say: Report,
+        maker: FilmMaker | None = None,
+    ) -> None:
         self.engine, self.settings, self.work, self.seed, self.say = engine, settings, work, seed, say
+        self.maker = maker or SmallWorldFilms()
 
     def run(self) -> tuple[Any, DecoderMeasures]:
         """Do all stages.
@@ -64,7 +77,7 @@ class DecoderJob:
         """
         vae, wanted = self.engine.pipeline.vae, self.settings
         refuse_foreign_vae(vae)
-        refuse_other_worlds(self.engine)
+        self.maker.refuse(self.engine)
         features = features_of(vae, wanted.perceptual)
         self._prepare()
         films = self._films("films", wanted.clips, held_out=False)
@@ -90,7 +103,7 @@ class DecoderJob:
     def _films(self, name: str, count: int, *, held_out: bool) -> Films:
         path = self.work / f"{name}.safetensors"
         if not path.exists():
-            made = film(self.engine, count, self.seed, held_out=held_out, say=self.say)
+            made = self.maker.film(self.engine, count, self.seed, held_out=held_out, say=self.say)
             partial = path.with_suffix(".partial")
             save_file(made.tensors(), partial)
             os.replace(partial, path)
@@ -121,7 +134,7 @@ class DecoderJob:
             vae,
             layers,
             cuts,
-            latents[:1],
+            chunk_of(self.engine),
             wanted.latency,
             runs=wanted.runs,
             say=lambda line: self.say(f"prune: {line}"),
@@ -144,11 +157,22 @@ class DecoderJob:
     def _measures(self, small: Any, held_out: Films, seconds: float) -> DecoderMeasures:
         path = self.work / "measures.json"
         if not path.exists():
-            made = measure(self.engine, small, held_out, runs=self.settings.runs, heal_seconds=seconds)
+            made = measure(
+                self.engine, small, held_out, chunk_of(self.engine), runs=self.settings.runs, heal_seconds=seconds
+            )
             partial = path.with_suffix(".partial")
             partial.write_text(made.model_dump_json())
             os.replace(partial, path)
         return DecoderMeasures.model_validate_json(path.read_text())
+
+
+def chunk_of(engine: Engine) -> torch.Tensor:
+    """Random latents [1, F, C, H, W] to time on: of the model's own size, as many frames as are decoded at once."""
+    size, defaults = latent_size(engine), engine.manifest.defaults
+    frames = min(size["num_frames"], frames_at_once(defaults.width, defaults.height))
+    channels = int(engine.pipeline.vae.config.latent_channels)
+    shape = (1, frames, channels, size["height"], size["width"])
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(engine.torch_device)
 
 
 def refuse_foreign_vae(vae: Any) -> None:

@@ -15,7 +15,7 @@ from vdmini.decoder_channels import widths_of
 from vdmini.engine import Engine
 from vdmini.manifest import Record
 from vdmini_compress.decoder.films import Films, to_bytes
-from vdmini_compress.decoder.timing import shares, side_by_side
+from vdmini_compress.decoder.timing import shares, side_by_side, timed_dtype
 from vdmini_compress.latency import interval
 from vdmini_compress.teachers.autoencoder import decode
 from vdmini_compress.world.measure import psnr
@@ -38,7 +38,7 @@ class DecoderMeasures(Record):
 
     device: str
     dtype: str
-    num_frames: int
+    num_frames: int = Field(description="of the chunk that was timed")
     latent_size: tuple[int, int] = Field(description="(width, height) of the latents that were timed")
     runs: int
     seconds: Pair = Field(description="median of decoding one clip")
@@ -54,25 +54,27 @@ class DecoderMeasures(Record):
     measured_at: str
 
 
-def measure(engine: Engine, small: Any, held_out: Films, *, runs: int, heal_seconds: float) -> DecoderMeasures:
+def measure(
+    engine: Engine, small: Any, held_out: Films, latents_BFCHW: Tensor, *, runs: int, heal_seconds: float
+) -> DecoderMeasures:
     """Measure a compressed VAE beside the one in the engine.
 
     Args:
         engine: the artifact with the original decoder.
         small: the compressed VAE, on the same device, in the same precision.
         held_out: clips that no training saw.
+        latents_BFCHW: unscaled latents to time on, on that device.
         runs: timed pairs.
         heal_seconds: what healing took, to note it.
     """
     original = engine.pipeline.vae
-    latents = held_out.latents_NFCHW[:1].to(original.device)
-    pairs = side_by_side(original, small, latents, runs=runs)
+    pairs = side_by_side(original, small, latents_BFCHW, runs=runs)
     medians = [statistics.median(column) for column in zip(*pairs, strict=True)]
     return DecoderMeasures(
         device=engine.device,
-        dtype=engine.dtype,
-        num_frames=latents.shape[1],
-        latent_size=(latents.shape[-1], latents.shape[-2]),
+        dtype=str(timed_dtype(engine.torch_device)).removeprefix("torch."),
+        num_frames=latents_BFCHW.shape[1],
+        latent_size=(latents_BFCHW.shape[-1], latents_BFCHW.shape[-2]),
         runs=runs,
         seconds=_pair(*(round(seconds, 6) for seconds in medians)),
         share=round(statistics.median(shares(pairs)), 4),

@@ -20,6 +20,16 @@ class DecoderSettings(Record):
         le=256,
         description="widths are multiples of it; by default 32 on a GPU and 16 (a vector register) on a CPU",
     )
+    window: int | None = Field(
+        default=None,
+        ge=8,
+        le=1024,
+        description="videos: height and width, in latents, of the part of a picture that a training clip shows; whole "
+        "pictures if silent, which at full size no GPU holds the gradients of",
+    )
+    frames: int | None = Field(
+        default=None, ge=3, le=256, description="videos: frames of a training clip; those of a chunk if silent"
+    )
     clips: int = Field(default=400, ge=4, le=100_000, description="clips filmed once and drawn from")
     steps: int = Field(default=1500, ge=0, le=10_000_000, description="optimizer steps of healing")
     batch_size: int = Field(default=1, ge=1, le=4096, description="clips per batch")

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vdmini.engine import pick_dtype
 from vdmini_compress.teachers.autoencoder import decode
 
 WARM_UP = 2
@@ -17,12 +18,19 @@ WARM_UP = 2
 
 @torch.inference_mode()
 def decode_seconds(vae: Any, latents_BFCHW: Tensor) -> float:
-    """Wall time of decoding clips once, the device's work included."""
+    """Wall time of decoding clips once, the device's work included, in the precision that is served there."""
+    served = timed_dtype(vae.device)
     _finish(vae.device)
     start = time.perf_counter()
-    decode(vae, latents_BFCHW)
+    with torch.autocast(vae.device.type, served, enabled=served is not torch.float32):
+        decode(vae, latents_BFCHW)
     _finish(vae.device)
     return time.perf_counter() - start
+
+
+def timed_dtype(device: torch.device) -> torch.dtype:
+    """What an engine takes on a device when it isn't told otherwise."""
+    return pick_dtype(None, device)
 
 
 def side_by_side(original: Any, small: Any, latents_BFCHW: Tensor, *, runs: int) -> list[tuple[float, float]]:

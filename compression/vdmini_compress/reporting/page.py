@@ -13,14 +13,11 @@ from numpy.typing import NDArray
 
 from vdmini.engine import STAGES, Engine
 from vdmini.manifest import Latency, Manifest
-from vdmini.video import write_mp4
+from vdmini.video import enlarged, write_mp4
 from vdmini_compress import importance_plot
 from vdmini_compress.evaluate import settings_of
 from vdmini_compress.importance import ImportanceReport
 from vdmini_compress.reporting import curves, unet_drawing
-
-ENLARGED = 4
-"""How many times a small clip's edge is enlarged, so that a page shows its pixels."""
 
 MEASURES = {
     "colour_accuracy": "captions whose colour is right, 0 to 1 (higher is better)",
@@ -33,6 +30,8 @@ MEASURES = {
     "repeat_psnr_db": "clip PSNR of the first frame repeated, dB (to compare)",
     "psnr_gain_db": "gain over repeating the first frame, dB (higher is better)",
     "camera_psnr_db": "camera clips: PSNR, dB (higher is better)",
+    "frame_distance": "content: Fréchet distance of frames to real ones, latent units squared (lower is better)",
+    "motion_distance": "motion: Fréchet distance of motion statistics to real clips' (lower is better)",
     "camera_repeat_psnr_db": "camera clips: PSNR of the first frame repeated, dB (to compare)",
 }
 COLOURS = {"encode": "#94a3b8", "denoise": "#2563eb", "decode": "#f59e0b"}
@@ -46,8 +45,12 @@ svg{display:block;margin:.8rem 0;max-width:100%;height:auto}code{background:#f1f
 """
 
 
-def showcase(teacher: Engine, student: Engine, conditions: dict[str, Any]) -> dict[str, NDArray[np.uint8]]:
-    """Both models' clips of one held-out input: variant -> frames, uint8 [F, H, W, 3]."""
+Shown = dict[str, NDArray[np.uint8]]
+"""Clips of one input: variant -> frames, uint8 [F, H, W, 3]."""
+
+
+def showcase(teacher: Engine, student: Engine, conditions: dict[str, Any]) -> Shown:
+    """Both models' clips of one held-out input."""
     return {
         name: engine.generate(**settings_of(engine, **conditions)).frames
         for name, engine in (("teacher", teacher), ("vdmini", student))
@@ -69,9 +72,7 @@ class Making:
     importance: ImportanceReport | None = None
 
 
-def write(
-    path: Path, manifest: Manifest, teacher: Manifest, shown: dict[str, NDArray[np.uint8]], making: Making
-) -> None:
+def write(path: Path, manifest: Manifest, teacher: Manifest, shown: Shown, making: Making) -> None:
     """Write the report.
 
     Args:
@@ -132,7 +133,7 @@ def _healing(manifest: Manifest, making: Making) -> str:
     return words + curves.draw(making.log)
 
 
-def _clips(shown: dict[str, NDArray[np.uint8]], fps: int) -> str:
+def _clips(shown: Shown, fps: int) -> str:
     return "".join(
         f"<figure><video autoplay loop muted playsinline src='{_video_uri(frames, fps)}'></video>"
         f"<figcaption>{name}</figcaption></figure>"
@@ -141,7 +142,7 @@ def _clips(shown: dict[str, NDArray[np.uint8]], fps: int) -> str:
 
 
 def _video_uri(frames_FHW3: NDArray[np.uint8], fps: int) -> str:
-    large = frames_FHW3.repeat(ENLARGED, axis=1).repeat(ENLARGED, axis=2)
+    large = enlarged(frames_FHW3)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
         write_mp4(large, path, fps=fps)

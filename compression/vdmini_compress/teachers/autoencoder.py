@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vdmini.chunks import frames_at_once
 from vdmini_compress.precision import mixed_precision
 from vdmini_compress.training import Losses
 
@@ -35,7 +36,8 @@ FRAMES_AT_ONCE = {"cpu": 8, "cuda": 1024}
 @torch.no_grad()
 def latent_modes(vae: Any, frames_N3HW: Tensor) -> Tensor:
     """Modes [N, C, H, W] of the unscaled latents of frames in -1..1, float32 on the CPU."""
-    at_once = FRAMES_AT_ONCE[vae.device.type]
+    height, width = frames_N3HW.shape[-2:]
+    at_once = min(FRAMES_AT_ONCE[vae.device.type], frames_at_once(width, height))
     with mixed_precision(vae.device):
         parts = [vae.encode(part.to(vae.device)).latent_dist.mode() for part in frames_N3HW.split(at_once)]
     return torch.cat(parts).float().cpu()

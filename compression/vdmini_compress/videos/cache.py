@@ -136,10 +136,11 @@ class ClipCache:
                     rows.setdefault(name, []).append(file.get_slice(name)[row : row + 1])
         return {name: torch.cat(parts) for name, parts in rows.items()}
 
-    def columns(self) -> Cache:
-        """All clips, left on disk: tensors that can only be indexed by an int64 tensor or sliced, as batches do."""
+    def columns(self, count: int | None = None) -> Cache:
+        """The first `count` clips, or all, left on disk: they can only be indexed by an int64 tensor or sliced."""
+        length = len(self) if count is None else min(count, len(self))
         with self._open(next(number for number, clips in enumerate(self._clips) if clips)) as file:
-            return {name: cast(Tensor, Column(self, name)) for name in file.keys()}  # noqa: SIM118 - no mapping
+            return {name: cast(Tensor, Column(self, name, length)) for name in file.keys()}  # noqa: SIM118 - no mapping
 
     def as_dict(self, count: int | None = None) -> Cache:
         """The first `count` clips, or all, in memory."""
@@ -159,9 +160,10 @@ class Column:
 
     cache: ClipCache
     name: str
+    length: int
 
     def __len__(self) -> int:
-        return len(self.cache)
+        return self.length
 
     def __getitem__(self, rows: Tensor | slice) -> Tensor:
         return self.cache.batch(torch.arange(len(self))[rows], (self.name,))[self.name]

@@ -53,6 +53,19 @@ class Listing:
                 skipped.add(film.name, "no caption")
         return Listing(tuple(film for film in self.films if film.caption is not None), skipped)
 
+    def split(self, share: float) -> "tuple[Listing, Listing]":
+        """The films to learn from and those held out; which is which follows from a film's file name alone.
+
+        Several films of one file stay together, so no held-out clip was seen in another cut.
+
+        Args:
+            share: of the files to hold out, 0 to below 1; rounded down.
+        """
+        names = sorted({film.name for film in self.films}, key=lambda name: hashlib.sha256(name.encode()).digest())
+        out = set(names[: int(share * len(names))])
+        kept, held = (tuple(f for f in self.films if (f.name in out) is wanted) for wanted in (False, True))
+        return Listing(kept, self.skipped), Listing(held)
+
 
 def find_videos(folder: Path) -> dict[str, Path]:
     """Video files below a folder, told by their suffix.

@@ -26,6 +26,17 @@ class Videos(Record):
     fps: float | None = Field(
         default=None, gt=0, le=120, description="frames per second to resample to; the teacher's default if silent"
     )
+    width: int | None = Field(
+        default=None, ge=64, multiple_of=64, description="of a clip in pixels; the teacher's default if silent"
+    )
+    height: int | None = Field(default=None, ge=64, multiple_of=64, description="in pixels, as width")
+    num_frames: int | None = Field(default=None, ge=3, le=256, description="of a clip; the teacher's default if silent")
+    held_out: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the films that no training sees: samples, quality and decoders are measured on them",
+    )
     motion_bucket_id: int = Field(default=127, ge=0, le=255, description="what an image-to-video model is told")
     max_enlargement: float = Field(
         default=2.0, gt=0, le=16, description="videos that must be enlarged more to fill a frame are skipped"
@@ -52,11 +63,11 @@ class ClipForm(Record):
 
     @staticmethod
     def of(videos: Videos, defaults: Defaults) -> "ClipForm":
-        """The form of a teacher's own clips, at the frame rate that `videos` asks for."""
+        """The form that `videos` asks for; where it is silent, that of a teacher's own clips."""
         return ClipForm(
-            num_frames=defaults.num_frames,
-            width=defaults.width,
-            height=defaults.height,
+            num_frames=videos.num_frames or defaults.num_frames,
+            width=videos.width or defaults.width,
+            height=videos.height or defaults.height,
             fps=videos.fps or defaults.fps,
             max_enlargement=videos.max_enlargement,
         )

@@ -45,8 +45,27 @@ class VideoWorld(ABC):
         self.videos, self.form, self.folder = videos, form, folder
 
     @abstractmethod
+    def usable(self) -> Listing:
+        """The films that the model can be shown."""
+
     def listing(self) -> Listing:
-        """The films that the model can learn from."""
+        """The films that the model learns from."""
+        return self.usable().split(self.videos.held_out)[0]
+
+    def held_out(self) -> Listing:
+        """The films that it never sees.
+
+        Raises:
+            ValueError: when there is none.
+        """
+        films = self.usable()
+        held = films.split(self.videos.held_out)[1]
+        if not held.films:
+            raise ValueError(
+                f"data.videos.held_out {self.videos.held_out} of {len(films.films)} usable films is none, and quality "
+                "is measured on held-out ones; give a larger share or more films"
+            )
+        return held
 
     @abstractmethod
     def encoder(self, pipeline: Any) -> ClipEncoder:
@@ -84,7 +103,7 @@ class VideoImageWorld(VideoWorld):
 
     small = ImageWorld()
 
-    def listing(self) -> Listing:
+    def usable(self) -> Listing:
         """All films."""
         return list_films(self.videos)
 
@@ -98,7 +117,7 @@ class VideoTextWorld(VideoWorld):
 
     small = TextWorld()
 
-    def listing(self) -> Listing:
+    def usable(self) -> Listing:
         """The films that have a caption."""
         return list_films(self.videos).captioned()
 
@@ -107,13 +126,13 @@ class VideoTextWorld(VideoWorld):
         return TextClipEncoder(pipeline)
 
 
-def video_world(task: str, videos: Videos, defaults: Defaults, folder: Path) -> World:
+def video_world(task: str, videos: Videos, defaults: Defaults, folder: Path) -> VideoWorld:
     """The world of a recipe's videos.
 
     Args:
         task: "i2v" or "t2v".
         videos: what the recipe says.
-        defaults: of the teacher; clips get its size and number of frames.
+        defaults: of the teacher; clips get its size and number of frames where `videos` says nothing else.
         folder: where encoded clips are kept.
     """
     form = ClipForm.of(videos, defaults)

@@ -45,6 +45,7 @@ class FullSize:
         unet: config of the U-Net; what is left out is the class's default.
         vae_class: class of the VAE.
         vae: its config.
+        encoder_parameters: of the image or text encoder.
         limits: what the model can serve.
         defaults: what it was published with.
     """
@@ -52,6 +53,7 @@ class FullSize:
     unet: Mapping[str, Any]
     vae_class: type[nn.Module]
     vae: Mapping[str, Any]
+    encoder_parameters: int
     limits: Limits
     defaults: Defaults
 

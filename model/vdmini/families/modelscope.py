@@ -46,6 +46,7 @@ class ModelScope:
         unet=MappingProxyType({"sample_size": 32}),
         vae_class=AutoencoderKL,
         vae=unet3d.STABLE_DIFFUSION_VAE,
+        encoder_parameters=340_387_840,  # Stable Diffusion 2's
         limits=Limits(
             sizes=((256, 256),),
             min_num_frames=16,

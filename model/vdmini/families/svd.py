@@ -55,6 +55,7 @@ class StableVideoDiffusion:
                 "scaling_factor": 0.18215,
             }
         ),
+        encoder_parameters=632_076_800,  # CLIP ViT-H/14's vision tower and projection
         limits=Limits(
             sizes=((1024, 576),),
             min_num_frames=14,

@@ -42,6 +42,7 @@ class VideoCrafter2:
         unet=MappingProxyType({}),
         vae_class=AutoencoderKL,
         vae=unet3d.STABLE_DIFFUSION_VAE,
+        encoder_parameters=340_387_840,  # OpenCLIP ViT-H/14's text tower without its last layer
         limits=Limits(
             sizes=((512, 320),),
             min_num_frames=16,
