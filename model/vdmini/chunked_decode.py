@@ -45,7 +45,7 @@ def in_chunks(vae: Any, chunks: Chunks, between: Callable[[], None]) -> Iterator
     Args:
         vae: an `AutoencoderKL` or `AutoencoderKLTemporalDecoder`, or a descendant.
         chunks: how.
-        between: called before every chunk; raising in it stops the decoding.
+        between: called between two chunks; raising in it stops the decoding.
     """
     own = vars(vae).get("decode")
     vae.decode = ChunkedDecode(vae, chunks, between)
@@ -66,7 +66,7 @@ class ChunkedDecode:
     Args:
         vae: an `AutoencoderKL` or `AutoencoderKLTemporalDecoder`.
         chunks: how many frames at once; what is found to fit is noted there.
-        between: called before every chunk; raising in it stops the decoding.
+        between: called between two chunks; raising in it stops the decoding.
     """
 
     def __init__(self, vae: Any, chunks: Chunks, between: Callable[[], None] = lambda: None) -> None:
@@ -110,7 +110,8 @@ class ChunkedDecode:
     def _in_chunks(self, z: Tensor, chunk: int, options: dict[str, Any]) -> Tensor:
         parts = []
         for part in z.split(chunk):
-            self._between()
+            if parts:
+                self._between()
             told = {"num_frames": len(part)} if self._temporal else {}
             parts.append(self._decode(part, return_dict=False, **told, **options)[0])
         return parts[0] if len(parts) == 1 else torch.cat(parts)
