@@ -4,23 +4,29 @@ The teachers are narrow and make clips that the small world does not have; the r
 fewer of everything.
 """
 
+import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
-from vdmini.artifact import read_manifest, verify, write_manifest
+from vdmini.artifact import ArtifactError, read_manifest, verify, write_manifest
 from vdmini.engine import load_engine
 from vdmini.video import write_mp4
 from vdmini_compress import latency
 from vdmini_compress.decoder import choose, worth
+from vdmini_compress.decoder.measure import DecoderMeasures
 from vdmini_compress.job import Job
-from vdmini_compress.recipe import Recipe, load_recipe
+from vdmini_compress.recipe import Recipe, RecipeError, load_recipe
 
-WIDTH, HEIGHT, FRAMES = 128, 64, 5
+WIDTH, HEIGHT, FRAMES = 128, 64, 4
 RECIPES = {"i2v": "svd-i2v.yaml", "t2v": "t2v-turbo-v2.yaml"}
 SMALL = [
     "data.clips=8",
@@ -74,7 +80,7 @@ def foreign_teacher(source: Path, folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def recipe_file(root: Path, task: str, teacher_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A full-size recipe beside a teacher and videos of its own."""
     folder = tmp_path_factory.mktemp(f"full-size-{task}")
@@ -105,19 +111,86 @@ def quick(monkeypatch: pytest.MonkeyPatch, recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"latency": recipe.latency.model_copy(update={"runs": PAIRS}), "decoder": decoder})
 
 
-@pytest.mark.parametrize("task", ["i2v"], indirect=True, scope="module")
-def test_a_full_size_recipe_makes_a_whole_artifact_of_real_videos(
-    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="session")
+def made(recipe_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     lines: list[str] = []
-    wanted = quick(monkeypatch, load_recipe(recipe_file, SMALL))
-    manifest = Job(wanted, tmp_path / "out", lines.append).run()
-    assert manifest is not None
-    assert verify(tmp_path / "out") == manifest
+    output = tmp_path_factory.mktemp("straight") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        assert Job(quick(patch, load_recipe(recipe_file, SMALL)), output, lines.append).run()
+    return output, lines
+
+
+@pytest.mark.parametrize("task", ["i2v"], indirect=True, scope="session")
+def test_a_full_size_recipe_makes_a_whole_artifact_of_real_videos(made: tuple[Path, list[str]]) -> None:
+    output, lines = made
+    manifest = verify(output)
     assert set(manifest.quality["vdmini"]) == {"frame_distance", "motion_distance"}
     assert (manifest.latency[0].width, manifest.latency[0].num_frames) == (WIDTH, FRAMES)
-    assert manifest.training["decoder_seconds"] > 0
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert page.count("data:video/mp4;base64,") == 2
-    engine = load_engine(tmp_path / "out", device="cpu")
+    assert "6 films for 8 clips" in lines
+    assert (output / "report.html").read_text().count("data:video/mp4;base64,") == 2
+    assert manifest.recipe["teacher"] == "teacher"
+    assert str(output.parent) not in (output / "vdmini.json").read_text()
+
+
+@pytest.mark.parametrize("task", ["i2v"], indirect=True, scope="session")
+def test_its_decoder_was_compressed_on_windows_of_the_videos(made: tuple[Path, list[str]]) -> None:
+    measures = DecoderMeasures.model_validate_json((made[0] / "decoder.json").read_text())
+    assert measures.parameters["vdmini"] < measures.parameters["original"]
+    assert measures.latent_size == (WIDTH // 8, HEIGHT // 8)
+    assert {kind: quality.clips for kind, quality in measures.quality.items()} == {
+        "encoded": 2,
+        "generated": 2,
+        "all": 4,
+    }
+    engine = load_engine(made[0], device="cpu")
     assert type(engine.pipeline.vae).__name__.startswith("VDMini")
+
+
+def killed_at(moment: str, command: list[str], environment: dict[str, str]) -> None:
+    """Run a command and SIGKILL it as soon as it says something."""
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stderr is not None
+    try:
+        assert any(moment in line for line in process.stderr)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+
+
+@pytest.mark.parametrize("task", ["i2v"], indirect=True, scope="session")
+def test_the_command_that_is_killed_ends_with_the_same_weights(
+    made: tuple[Path, list[str]], recipe_file: Path, tmp_path: Path, untraced: dict[str, str]
+) -> None:
+    changes, output = [*SMALL, "decoder=null"], tmp_path / "out"
+    command = [sys.executable, "-m", "vdmini_compress.cli", "run", str(recipe_file), "--output", str(output)]
+    killed_at("distill: step 1/2", [*command, *(part for change in changes for part in ("--set", change))], untraced)
+    assert not output.exists()
+    work = output.with_name("out.work")
+    # What comes after the training resumes as ever, see test_job.
+    whole = read_manifest(made[0])
+    (work / "quality.json").write_text(json.dumps(whole.quality))
+    (work / "latency.json").write_text(whole.latency[0].model_dump_json())
+    lines: list[str] = []
+    Job(load_recipe(recipe_file, changes), output, lines.append).run()
+    assert any(line.startswith("resuming") for line in lines)
+    assert any("resumed at step 1/2" in line for line in lines)
+    weights = "unet/diffusion_pytorch_model.safetensors"
+    before, after = load_file(made[0] / weights), load_file(output / weights)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("task", ["i2v"], indirect=True, scope="session")
+def test_what_would_fail_after_hours_is_refused_at_once(recipe_file: Path, tmp_path: Path) -> None:
+    for change, complaint in (
+        ("data.videos.held_out=0.1", "evaluate.clips 6 are more than the 1 held-out films"),
+        ("decoder.window=9", "decoder.window 9 is more than the 8 latents of a picture's side"),
+        ("evaluate.suite=small-world", "the small world that this measures on has 8 frames of 64x64"),
+    ):
+        with pytest.raises(ValueError, match=complaint):
+            Job(load_recipe(recipe_file, [*SMALL, change]), tmp_path / "out", lambda _: None).run()
+    with pytest.raises(ArtifactError, match="is of family svd, and the recipe is for videocrafter2"):
+        Job(load_recipe(recipe_file, [*SMALL, "family=videocrafter2"]), tmp_path / "out", lambda _: None).run()
+    with pytest.raises(RecipeError, match=r"evaluate.suite videos needs data.source videos and data.videos.held_out"):
+        load_recipe(recipe_file, ["data.videos.held_out=0"])
+    assert list(tmp_path.iterdir()) == []

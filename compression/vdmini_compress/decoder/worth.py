@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vdmini.decoder_channels import FIXED, Wire, widths_of, wiring
 from vdmini.small_decoder import removable_layers
 from vdmini_compress.decoder.prune import without_layers
+from vdmini_compress.precision import mixed_precision
 from vdmini_compress.teachers.autoencoder import decode
 
 PROBES = 8
@@ -57,7 +58,8 @@ def channel_scores(vae: Any, latents_BFCHW: Tensor, generator: torch.Generator) 
     total = {space: torch.zeros(width) for space, width in widths_of(decoder).items()}
     for _ in range(PROBES):
         decoder.zero_grad(set_to_none=True)
-        made = decode(vae, latents_BFCHW)
+        with mixed_precision(vae.device):  # in float32 the gradients of two full-size windows fit no GPU
+            made = decode(vae, latents_BFCHW).float()
         signs = torch.randint(0, 2, made.shape, generator=generator) * 2 - 1
         (made * signs.to(made)).sum().backward()
         for space, change in _changes(decoder).items():
