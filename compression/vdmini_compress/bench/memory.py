@@ -1,6 +1,8 @@
 """The most memory that one call takes."""
 
+import ctypes
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ RESET_PEAK = "5"
 def peak_bytes(run: Callable[[], Any], device: torch.device) -> int | None:
     """Bytes that a call needs above what was there before it.
 
-    On a GPU what torch's allocator gave out; on a CPU the process's resident memory, which also holds what the
-    allocator keeps from earlier calls, so it is a lower bound there.
+    On a GPU what torch's allocator gave out; on a CPU the process's resident memory, after the C library was asked to
+    give back what it keeps: what it keeps all the same isn't seen, so it is a lower bound there.
 
     Args:
         run: what to call, once.
@@ -31,6 +33,7 @@ def peak_bytes(run: Callable[[], Any], device: torch.device) -> int | None:
         run()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
+    _trim()
     if not _forget_peak():
         return None
     before = _status("VmRSS")
@@ -45,6 +48,12 @@ def _forget_peak() -> bool:
     except OSError:
         return False
     return STATUS.exists()
+
+
+def _trim() -> None:
+    """Ask glibc to give freed memory back; other C libraries can't be asked."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _status(name: str) -> int:

@@ -4,10 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vdmini.engine import STAGES
+from vdmini_compress.bench.contenders import STOCK, STUDENT, STUDENT_UNET, TEACHER
 from vdmini_compress.bench.measure import TOTAL, Measured
 
 COLOURS = {"encode": "#b8b8b8", "denoise": "#3b6fb6", "decode": "#e08a2e"}
-LABELS = {"stock": "plain diffusers, teacher", "teacher": "our engine, teacher", "vdmini": "our engine, VDMini"}
+LABELS = {
+    STOCK: "plain diffusers, teacher",
+    TEACHER: "our engine, teacher",
+    STUDENT: "our engine, VDMini",
+    STUDENT_UNET: "our engine, VDMini,\nteacher's decoder",
+}
+SHORT = {STOCK: "plain diffusers", TEACHER: "teacher"}
 
 
 def draw(found: Mapping[str, Measured], title: str, path: Path) -> None:
@@ -34,13 +41,13 @@ def draw(found: Mapping[str, Measured], title: str, path: Path) -> None:
     for name in names:
         axes.annotate(f" {_caption(name, found[name])}", (left[name], name), va="center", fontsize=9)
     axes.set_yticks(range(len(names)), [LABELS.get(name, name) for name in names])
-    axes.set_xlim(0, 1.45 * max(left.values()))
+    axes.set_xlim(0, 1.6 * max(left.values()))
     axes.set(xlabel="milliseconds from input to frames (median)", title=title)
-    axes.legend(loc="lower right", fontsize=9)
+    figure.legend(loc="outside lower center", ncols=len(STAGES), fontsize=9)
     figure.savefig(path, dpi=110)
 
 
 def _caption(name: str, one: Measured) -> str:
     total = f"{1000 * one.seconds[TOTAL].median:.0f} ms"
-    ratios = [f"{ratio.median:.2f}x {other}" for other, ratio in one.against.items() if other != name]
+    ratios = [f"{ratio.median:.2f}x {SHORT[other]}" for other, ratio in one.against.items() if other != name]
     return ", ".join([total, *ratios])

@@ -39,15 +39,15 @@ def table_of(report: BenchReport) -> Table:
     made = f"{report.num_frames} frames of {report.width}x{report.height}, {report.num_inference_steps} step(s)"
     table = Table(title=f"{made} on {report.device}, {report.dtype}, {report.runs} rounds in turn")
     table.add_column("")
-    for heading in (*(f"{stage} (ms)" for stage in STAGES), "total (ms)", "against teacher", "against stock"):
+    for heading in (f"{' + '.join(STAGES)}, ms", "total", "x teacher", "x stock", "MiB", "of matmul"):
         table.add_column(heading, justify="right")
-    table.add_column("memory (MiB)", justify="right")
-    table.add_column("of matmul", justify="right")
     for name, one in report.contenders.items():
         table.add_row(
             name,
-            *(f"{1000 * one.seconds[stage].median:.1f}" for stage in (*STAGES, TOTAL)),
-            *(_ratio(one, other) for other in ("teacher", "stock")),
+            " + ".join(f"{1000 * one.seconds[stage].median:.0f}" for stage in STAGES),
+            f"{1000 * one.seconds[TOTAL].median:.0f}",
+            _ratio(one, "teacher"),
+            f"{one.against['stock'].median:.2f}" if "stock" in one.against else "",
             "?" if one.peak_bytes is None else f"{one.peak_bytes / 2**20:.0f}",
             f"{100 * one.matmul_share['denoise + decode']:.0f} %",
         )
@@ -58,19 +58,24 @@ def _ratio(one: Measured, other: str) -> str:
     if other not in one.against:
         return ""
     ratio = one.against[other]
-    return f"{ratio.median:.2f} ({ratio.interval[0]:.2f} to {ratio.interval[1]:.2f})"
+    return f"{ratio.median:.2f}\n{ratio.interval[0]:.2f} to {ratio.interval[1]:.2f}"
+
+
+def _on(one: SwitchWorth) -> str:
+    return ", ".join(name if value is True else f"{name} {value}" for name, value in one.runtime.items())
 
 
 def switch_table(report: BenchReport) -> Table:
     """What each switch is worth."""
     table = Table(title="switches of the runtime, alone, against plain diffusers")
     table.add_column("on")
-    for heading in ("denoise", "decode", "total", "likeness (dB)", "first clip (s)"):
+    for heading in ("denoise", "decode", "total", "dB alike", "first clip, s"):
         table.add_column(heading, justify="right")
     for one in report.switches:
         table.add_row(
-            ", ".join(f"{name}={value}" for name, value in one.runtime.items()),
-            *(_interval(one, stage) for stage in ("denoise", "decode", TOTAL)),
+            _on(one),
+            *(f"{one.speedup[stage].median:.2f}" for stage in ("denoise", "decode")),
+            _interval(one, TOTAL),
             f"{one.likeness_db:.1f}",
             f"{one.first_seconds:.1f}",
         )
