@@ -4,7 +4,7 @@
 
 Weights are random, so there is nothing to see: shapes and speed alone. Students have the paper's plan; "vdmini" has a
 small decoder besides, the paper's layers out of it and all its channels cut alike until it takes `--decoder-latency` of
-the time. `--width 64 --size 128 128 --frames 4 --device cpu` makes everything narrow, so that a CPU runs it.
+the time. `--width 64 --size 64 64 --frames 2 --device cpu` makes everything narrow, so that a CPU runs it, in float32.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from transformers import (
 )
 
 from vdmini.decoder_channels import group_sizes, widths_of
-from vdmini.engine import Engine, pick_device, pick_dtype
+from vdmini.engine import Engine, pick_device, pick_dtype, quiet_libraries
 from vdmini.families import family_named
 from vdmini.families.base import Family, FullSize
 from vdmini.manifest import Cost, Manifest, TeacherId
@@ -79,7 +79,7 @@ def pipeline_of(family: Family, full: FullSize, device: torch.device, *, narrow:
         schedule.register_to_config(original_inference_steps=200)
         made = VDMiniTextToVideoPipeline(vae, text, tokenizer, unet, schedule)
     made.set_progress_bar_config(disable=True)
-    return made
+    return made.to(pick_dtype(None, device))
 
 
 def engine_of(family: Family, full: FullSize, device: torch.device, *, narrow: bool) -> Engine:
@@ -95,7 +95,7 @@ def engine_of(family: Family, full: FullSize, device: torch.device, *, narrow: b
         cost=Cost(unet_parameters=0, unet_flops=0, vae_decoder_parameters=0, total_bytes=0),
     )
     pipeline = pipeline_of(family, full, device, narrow=narrow)
-    return Engine(manifest, family, pipeline, device=device, dtype=pick_dtype("bfloat16", device))
+    return Engine(manifest, family, pipeline, device=device, dtype=pick_dtype(None, device))
 
 
 def small_vae(vae: Any, latents_BFCHW: torch.Tensor, target: float) -> Any:
@@ -140,7 +140,7 @@ def engines(family: Family, full: FullSize, device: torch.device, *, narrow: boo
     scale = 2 ** (len(full.vae["block_out_channels"]) - 1)
     cells = (full.defaults.num_frames, full.vae["latent_channels"])
     cells += (full.defaults.height // scale, full.defaults.width // scale)
-    latents = torch.randn(1, *cells, device=device, dtype=torch.bfloat16)
+    latents = torch.randn(1, *cells, device=device, dtype=stock.torch_dtype)
 
     def student(vae: Any) -> Engine:
         unet = build_student(stock.pipeline.unet, plan)
@@ -168,15 +168,16 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=None)
     parser.add_argument("--device", default=None)
     arguments = parser.parse_args()
+    quiet_libraries()
     device, family = pick_device(arguments.device), family_named(arguments.family)
     full = subject(family, arguments)
     runtime = settings_for(device) if arguments.runtime is None else RuntimeSettings(**arguments.runtime)
     with torch.inference_mode():
         made = engines(family, full, device, narrow=arguments.width is not None, target=arguments.decoder_latency)
-    rivals, rate = tuned(made, runtime), matmul_rate(device, torch.bfloat16)
+    rivals, rate = tuned(made, runtime), matmul_rate(device, made[STOCK].torch_dtype)
     found = measure(rivals, sample_input(made[STOCK]), runs=arguments.runs, rate=rate, say=lambda _: None)
     record = {
-        "dtype": "bfloat16",
+        "dtype": made[STOCK].dtype,
         "runtime": runtime.model_dump(exclude_defaults=True, mode="json"),
         "clip": full.defaults.model_dump(),
         "unet": dict(full.unet),

@@ -108,7 +108,7 @@ class ChunkedDecode:
         return DecoderOutput(sample=pixels) if return_dict else (pixels,)
 
     def _in_chunks(self, z: Tensor, chunk: int, options: dict[str, Any]) -> Tensor:
-        parts = []
+        parts: list[Tensor] = []
         for part in z.split(chunk):
             if parts:
                 self._between()
