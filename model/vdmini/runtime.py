@@ -33,7 +33,8 @@ BACKENDS: dict[str, SDPBackend] = {
 class RuntimeSettings(Record):
     """Switches; each is off in `PLAIN`."""
 
-    channels_last: bool = Field(default=False, description="convolutions see channels as the innermost dimension")
+    unet_channels_last: bool = Field(default=False, description="the U-Net's convolutions see channels innermost")
+    vae_channels_last: bool = Field(default=False, description="the VAE's convolutions see channels innermost")
     fused_projections: bool = Field(default=False, description="one matrix product for query, key and value")
     attention: Attention = Field(default="auto", description="attention kernel; where one can't run, another does")
     compile: Compile = Field(
@@ -49,7 +50,7 @@ class RuntimeSettings(Record):
 PLAIN = RuntimeSettings()
 """What diffusers does by itself, but for decoding in chunks where memory is short."""
 
-MEASURED: dict[str, RuntimeSettings] = {"cpu": RuntimeSettings(channels_last=True)}
+MEASURED: dict[str, RuntimeSettings] = {"cpu": RuntimeSettings(vae_channels_last=True)}
 """Device type -> switches that a recorded run in `benchmarks/results` showed to be worth it."""
 
 
@@ -71,8 +72,8 @@ def tune(pipeline: Any, settings: RuntimeSettings) -> None:
         pipeline: of any family, on its device; tune it once, though it may share its VAE with another one.
         settings: the switches.
     """
-    if settings.channels_last:
-        for model in (pipeline.unet, pipeline.vae):
+    for model, wanted in ((pipeline.unet, settings.unet_channels_last), (pipeline.vae, settings.vae_channels_last)):
+        if wanted:
             channels_last(model)
     if settings.fused_projections:
         pipeline.unet.fuse_qkv_projections()

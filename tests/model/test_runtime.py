@@ -38,7 +38,7 @@ def plain_frames(teacher_engine: Engine) -> NDArray[np.uint8]:
 @pytest.mark.parametrize(
     "settings",
     [
-        RuntimeSettings(channels_last=True, attention="math"),
+        RuntimeSettings(unet_channels_last=True, vae_channels_last=True, attention="math"),
         RuntimeSettings(fused_projections=True),
     ],
     ids=label,
@@ -51,7 +51,12 @@ def test_a_switch_changes_no_clip_by_more_than_rounding(
 
 
 def test_bfloat16_stays_within_40_db(teacher_folder: Path, plain_frames: NDArray[np.uint8]) -> None:
-    engine = load_engine(teacher_folder, device="cpu", dtype="bfloat16", runtime=RuntimeSettings(channels_last=True))
+    engine = load_engine(
+        teacher_folder,
+        device="cpu",
+        dtype="bfloat16",
+        runtime=RuntimeSettings(unet_channels_last=True, vae_channels_last=True),
+    )
     assert psnr(engine.generate(**asked(engine)).frames, plain_frames) >= 40
 
 
@@ -62,17 +67,22 @@ def test_an_engine_is_tuned_once(teacher_folder: Path) -> None:
 
 
 def test_a_tuned_pipeline_is_saved_with_the_weights_of_a_plain_one(teacher_folder: Path, tmp_path: Path) -> None:
-    engine = load_engine(teacher_folder, device="cpu", dtype="float32", runtime=RuntimeSettings(channels_last=True))
+    engine = load_engine(
+        teacher_folder,
+        device="cpu",
+        dtype="float32",
+        runtime=RuntimeSettings(unet_channels_last=True, vae_channels_last=True),
+    )
     save_pipeline(engine.pipeline, tmp_path)
     name = "unet/diffusion_pytorch_model.safetensors"
     assert (tmp_path / name).read_bytes() == (teacher_folder / name).read_bytes()
 
 
 def test_a_cpu_gets_the_switches_that_were_measured_and_an_unknown_device_none() -> None:
-    assert settings_for(torch.device("cpu")).channels_last
+    assert settings_for(torch.device("cpu")).vae_channels_last
     assert settings_for(torch.device("meta")) == PLAIN
     assert label(PLAIN) == ""
-    assert label(RuntimeSettings(channels_last=True, compile="default")) == "channels_last compile=default"
+    assert label(RuntimeSettings(vae_channels_last=True, compile="default")) == "vae_channels_last compile=default"
 
 
 def test_an_unknown_switch_is_refused_by_name() -> None:

@@ -20,21 +20,22 @@ from vdmini_compress.latency import WARM_UP, interval
 Report = Callable[[str], None]
 
 ANYWHERE = (
-    RuntimeSettings(channels_last=True),
+    RuntimeSettings(unet_channels_last=True),
+    RuntimeSettings(vae_channels_last=True),
     RuntimeSettings(fused_projections=True),
-    RuntimeSettings(channels_last=True, fused_projections=True),
 )
 ON_A_GPU = (
     RuntimeSettings(cudnn_benchmark=True),
-    RuntimeSettings(channels_last=True, cudnn_benchmark=True),
+    RuntimeSettings(unet_channels_last=True, vae_channels_last=True, cudnn_benchmark=True),
     RuntimeSettings(attention="flash"),
     RuntimeSettings(attention="cudnn"),
     RuntimeSettings(attention="efficient"),
 )
 COMPILED = (
-    RuntimeSettings(channels_last=True, compile="default"),
-    RuntimeSettings(channels_last=True, compile="reduce-overhead"),
-    RuntimeSettings(channels_last=True, compile="max-autotune-no-cudagraphs"),
+    RuntimeSettings(compile="default"),
+    RuntimeSettings(compile="reduce-overhead"),
+    RuntimeSettings(compile="max-autotune-no-cudagraphs"),
+    RuntimeSettings(unet_channels_last=True, vae_channels_last=True, compile="max-autotune-no-cudagraphs"),
 )
 
 
