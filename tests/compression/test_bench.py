@@ -22,10 +22,11 @@ def test_bench_compares_diffusers_teacher_and_student_with_either_decoder(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for place in ("measure", "command"):
-        monkeypatch.setattr(f"vdmini_compress.bench.{place}.LEAST_RUNS", 3)  # it is 20 for a reason, but not a test's
+        monkeypatch.setattr(f"vdmini_compress.bench.{place}.LEAST_RUNS", 2)  # it is 20 for a reason, but not a test's
+    monkeypatch.setattr("vdmini_compress.bench.measure.WARM_UP", 1)
     student, teacher = root / ARTIFACTS / "small-i2v", root / "compression/teachers/small-i2v"
     command = ["bench", str(student), "--teacher", str(teacher), "--output", str(tmp_path), "--json"]
-    command += ["--runs", "3"]
+    command += ["--runs", "2"]
     assert main(command) == 0
     report = json.loads(capsys.readouterr().out)
     assert report == json.loads((tmp_path / "bench.json").read_text())
