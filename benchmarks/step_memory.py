@@ -5,7 +5,6 @@
 Every case trains in a process of its own (`benchmarks/train_step.py`) and reports the most resident memory beyond what
 the process had once everything was imported. That holds what the allocator keeps back, too, which no estimate counts.
 A step has one batch: several are computed side by side on a CPU, and in turn on a GPU, which is what is estimated.
-A step has one batch: several are computed side by side on a CPU, and not on a GPU, which is what is estimated.
 """
 
 import argparse
