@@ -56,7 +56,7 @@ LIBRARY_BOUND = re.compile(
     r"|test_recipe_planning\.py::test_a_recipes_dry_run"
     r"|test_video_job\.py"
     r"|test_import(_equals_public|_svd)?\.py"
-    r"|test_add_a_teacher\.py::test_(all_losses|clips_are|another|guidance)"
+    r"|test_add_a_teacher\.py::test_(the_engines|all_losses|clips_are|another|guidance)"
 )
 """Tests that spend their time in torch's and diffusers' Python, which the tracer slows, on lines that others show."""
 

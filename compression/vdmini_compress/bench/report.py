@@ -3,6 +3,7 @@
 from typing import Any
 
 from pydantic import Field
+from rich import box
 from rich.table import Table
 
 from vdmini.engine import STAGES
@@ -37,14 +38,17 @@ class BenchReport(Record):
 def table_of(report: BenchReport) -> Table:
     """The comparison, a row for every contender."""
     made = f"{report.num_frames} frames of {report.width}x{report.height}, {report.num_inference_steps} step(s)"
-    table = Table(title=f"{made} on {report.device}, {report.dtype}, {report.runs} rounds in turn")
-    table.add_column("")
-    for heading in (f"{' + '.join(STAGES)}, ms", "total", "x teacher", "x stock", "MiB", "of matmul"):
+    stages = " + ".join(STAGES)
+    table = Table(
+        title=f"{made} on {report.device}, {report.dtype}, {report.runs} rounds in turn; {stages}", box=box.SIMPLE
+    )
+    table.add_column("", overflow="fold")
+    for heading in ("by stage, ms", "total", "x teacher", "x stock", "MiB", "of matmul"):
         table.add_column(heading, justify="right")
     for name, one in report.contenders.items():
         table.add_row(
             name,
-            " + ".join(f"{1000 * one.seconds[stage].median:.0f}" for stage in STAGES),
+            " ".join(f"{1000 * one.seconds[stage].median:.0f}" for stage in STAGES),
             f"{1000 * one.seconds[TOTAL].median:.0f}",
             _ratio(one, "teacher"),
             f"{one.against['stock'].median:.2f}" if "stock" in one.against else "",
@@ -58,17 +62,18 @@ def _ratio(one: Measured, other: str) -> str:
     if other not in one.against:
         return ""
     ratio = one.against[other]
-    return f"{ratio.median:.2f}\n{ratio.interval[0]:.2f} to {ratio.interval[1]:.2f}"
+    return f"{ratio.median:.2f} ({ratio.interval[0]:.2f}-{ratio.interval[1]:.2f})"
 
 
 def _on(one: SwitchWorth) -> str:
-    return ", ".join(name if value is True else f"{name} {value}" for name, value in one.runtime.items())
+    names = {name: name.replace("_", " ") for name in one.runtime}
+    return ", ".join(names[key] if value is True else f"{names[key]} {value}" for key, value in one.runtime.items())
 
 
 def switch_table(report: BenchReport) -> Table:
     """What each switch is worth."""
-    table = Table(title="switches of the runtime, alone, against plain diffusers")
-    table.add_column("on")
+    table = Table(title="switches of the runtime, alone, against plain diffusers", box=box.SIMPLE)
+    table.add_column("on", overflow="fold")
     for heading in ("denoise", "decode", "total", "dB alike", "first clip, s"):
         table.add_column(heading, justify="right")
     for one in report.switches:
@@ -84,4 +89,4 @@ def switch_table(report: BenchReport) -> Table:
 
 def _interval(one: SwitchWorth, stage: str) -> str:
     ratio = one.speedup[stage]
-    return f"{ratio.median:.2f} ({ratio.interval[0]:.2f} to {ratio.interval[1]:.2f})"
+    return f"{ratio.median:.2f} ({ratio.interval[0]:.2f}-{ratio.interval[1]:.2f})"
