@@ -1,6 +1,6 @@
 """Measure how much memory an import of full-size files takes: random weights in T2V-Turbo-v2's shapes.
 
-    python benchmarks/import_memory.py --folder /tmp/import --output benchmarks/results/NAME.json
+    python benchmarks/import_memory.py --folder runs/import --output benchmarks/results/NAME.json
 
 It needs some 11 GB of disk in the folder with float16 files, 17 GB with float32 ones, and deletes what it made. The
 peak is the process's largest resident set (VmHWM): its own memory and the pages of mapped files, Python and its

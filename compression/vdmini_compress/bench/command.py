@@ -39,8 +39,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from vdmini_compress.bench import picture
     from vdmini_compress.bench.report import switch_table, table_of
 
-    arguments.output.mkdir(parents=True, exist_ok=True)
     report = _bench(arguments, console)
+    arguments.output.mkdir(parents=True, exist_ok=True)
     text = report.model_dump_json(indent=2) + "\n"
     (arguments.output / "bench.json").write_text(text)
     made = f"{report.num_frames} frames of {report.width}x{report.height}, {report.device}, {report.dtype}"
