@@ -102,7 +102,10 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / FILE_NAME
     if not folder.is_dir():
-        raise ArtifactError(f"{folder} is not a folder; give the folder of an artifact")
+        raise ArtifactError(
+            f"{folder} is not a folder; give the folder of an artifact (`vdmini-compress import` makes a "
+            "teacher of published weights)"
+        )
     if not path.is_file():
         raise ArtifactError(f"{folder} has no {FILE_NAME}; make an artifact with `vdmini-compress run`")
     try:

@@ -6,6 +6,7 @@ One place for every switch. What diffusers loads is the plain runtime, which all
 Legend: N frames, C latent channels, H height, W width of the latents.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,8 +108,6 @@ def _compile(modules: Iterable[Any], settings: RuntimeSettings) -> None:
 
 def _keep_kernels_in(folder: Path) -> None:
     """Inductor and Triton read these when they first compile."""
-    import os
-
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "inductor")
     os.environ["TRITON_CACHE_DIR"] = str(folder / "triton")
 

@@ -38,7 +38,7 @@ def test_bench_compares_diffusers_teacher_and_student_with_either_decoder(
     assert found["teacher"]["likeness_db"] > 60
     assert found["vdmini"]["flops"]["decode"] < found["teacher"]["flops"]["decode"]
     assert found[STUDENT_UNET]["flops"]["decode"] == found["teacher"]["flops"]["decode"]
-    assert found["vdmini"]["against"]["teacher"]["median"] > 1.2
+    assert found["vdmini"]["against"]["teacher"]["median"] > 1
     assert found["stock"]["against"]["stock"]["interval"] == [1.0, 1.0]
     assert (tmp_path / "bench.png").read_bytes()[:4] == b"\x89PNG"
 

@@ -1,7 +1,6 @@
 """The pruning of a VAE decoder: what is cut together, what parts are worth, and which of them are chosen."""
 
 import copy
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,13 +31,7 @@ from vdmini_compress.teachers.autoencoder import decode
 FRAMES = 2
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny tensors are slower on many threads than on one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:

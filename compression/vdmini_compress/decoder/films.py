@@ -92,18 +92,6 @@ class FilmMaker(Protocol):
         ...
 
 
-class SmallWorldFilms:
-    """Films the small world; see `FilmMaker`."""
-
-    def refuse(self, engine: Engine) -> None:
-        """See `refuse_other_worlds`."""
-        refuse_other_worlds(engine)
-
-    def film(self, engine: Engine, count: int, seed: int, *, held_out: bool, say: Report) -> Films:
-        """See `film`."""
-        return film(engine, count, seed, held_out=held_out, say=say)
-
-
 def to_bytes(pixels: Tensor) -> Tensor:
     """Pixels in -1..1 as uint8; what lies outside is cut."""
     return ((pixels + 1) * 127.5).round().clamp(0, 255).byte()
@@ -114,31 +102,27 @@ def to_pixels(values: Tensor) -> Tensor:
     return values.float() / 127.5 - 1
 
 
-@torch.inference_mode()
-def film(engine: Engine, count: int, seed: int, *, held_out: bool, say: Report) -> Films:
-    """Film clips of the small world, encode or generate them, and decode them with the engine's own decoder.
+class SmallWorldFilms:
+    """Films the small world; see `FilmMaker`."""
 
-    Args:
-        engine: the artifact whose decoder is the original; float32.
-        count: clips.
-        seed: draws the clips; held-out ones never coincide with others.
-        held_out: whether to film what no training sees.
-        say: receives progress.
+    def refuse(self, engine: Engine) -> None:
+        """See `refuse_other_worlds`."""
+        refuse_other_worlds(engine)
 
-    Returns:
-        The clips: the first half encoded, the rest generated.
-    """
-    world = _image_world if engine.manifest.task == "i2v" else _text_world
-    true, weight, conditions = world(engine, count, seed + HELD_OUT_SEED * held_out, held_out=held_out)
-    generated = torch.arange(count) >= count - count // 2
-    latents, original = [], []
-    for n in range(count):
-        made = generated_clip(engine, conditions[n]) if generated[n] else _encoded(engine, true[n])
-        latents.append(made[0])
-        original.append(made[1])
-        if (n + 1) % 50 == 0:
-            say(f"filming {n + 1}/{count} clips")
-    return Films(torch.stack(latents), torch.stack(original), true, weight, generated)
+    @torch.inference_mode()
+    def film(self, engine: Engine, count: int, seed: int, *, held_out: bool, say: Report) -> Films:
+        """See `FilmMaker`."""
+        world = _image_world if engine.manifest.task == "i2v" else _text_world
+        true, weight, conditions = world(engine, count, seed + HELD_OUT_SEED * held_out, held_out=held_out)
+        generated = torch.arange(count) >= count - count // 2
+        latents, original = [], []
+        for n in range(count):
+            made = generated_clip(engine, conditions[n]) if generated[n] else _encoded(engine, true[n])
+            latents.append(made[0])
+            original.append(made[1])
+            if (n + 1) % 50 == 0:
+                say(f"filming {n + 1}/{count} clips")
+        return Films(torch.stack(latents), torch.stack(original), true, weight, generated)
 
 
 def _encoded(engine: Engine, true_F3HW: Tensor) -> tuple[Tensor, Tensor]:
