@@ -98,6 +98,14 @@ def engine_of(family: Family, full: FullSize, device: torch.device, *, narrow: b
     return Engine(manifest, family, pipeline, device=device, dtype=pick_dtype(None, device))
 
 
+def copied(engine: Engine) -> Engine:
+    """Another engine with the same weights, in memory of its own, so that it can be tuned."""
+    unet = copy.deepcopy(engine.pipeline.unet)
+    return with_vae(
+        student_engine(engine, unet, PruningPlan.of(()), engine.manifest.variant), copy.deepcopy(engine.pipeline.vae)
+    )
+
+
 def small_vae(vae: Any, latents_BFCHW: torch.Tensor, target: float) -> Any:
     """A VAE whose decoder takes `target` of the time: the paper's layers out, all channels cut alike."""
     gone = [name for name in removable_layers(vae.decoder) if name.startswith(("mid_block.", "up_blocks.3."))][1:]
@@ -132,10 +140,7 @@ def _drawn(vae: Any, like: Any) -> Any:
 def engines(family: Family, full: FullSize, device: torch.device, *, narrow: bool, target: float) -> dict[str, Engine]:
     """Everything that is compared; students take the teacher's weights where they have them."""
     stock = engine_of(family, full, device, narrow=narrow)
-    teacher = with_vae(
-        student_engine(stock, copy.deepcopy(stock.pipeline.unet), PruningPlan.of(()), "teacher"),
-        copy.deepcopy(stock.pipeline.vae),
-    )
+    teacher = copied(stock)
     plan = PruningPlan.preset("paper", teacher.pipeline.unet)
     scale = 2 ** (len(full.vae["block_out_channels"]) - 1)
     cells = (full.defaults.num_frames, full.vae["latent_channels"])

@@ -16,6 +16,7 @@ import torch
 import transformers
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from vdmini.artifact import verify
 from vdmini.chunked_decode import Chunks, in_chunks
@@ -195,12 +196,31 @@ class Engine:
         try:
             clock.mark()
             with attention_kernel(self.runtime), in_chunks(self.pipeline.vae, self._chunks, lambda: report(0.9)):
-                frames = self.family.generate(self.pipeline, inputs, step_done)
+                made = self.family.generate(self.pipeline, inputs, step_done)
+            frames = to_host(made, as_bytes=self.runtime.device_frames)
             clock.mark()
         finally:
             hook.remove()
         report(1.0)
-        return Generation((frames * 255).round().clip(0, 255).astype(np.uint8), clock.seconds())
+        return Generation(to_bytes(frames), clock.seconds())
+
+
+def to_host(frames_F3HW: Tensor, *, as_bytes: bool) -> NDArray[Any]:
+    """Bring frames to the CPU as arrays [F, H, W, 3].
+
+    Args:
+        frames_F3HW: any float dtype, in 0..1.
+        as_bytes: whether the device rounds them to uint8, a quarter of the bytes to move; else float32 as in diffusers.
+    """
+    frames_FHW3 = frames_F3HW.permute(0, 2, 3, 1).float()
+    if as_bytes:
+        frames_FHW3 = (frames_FHW3 * 255).round().clamp(0, 255).to(torch.uint8).contiguous()
+    return frames_FHW3.cpu().numpy()
+
+
+def to_bytes(frames: NDArray[Any]) -> NDArray[np.uint8]:
+    """Frames in 0..1 as uint8; those that are uint8 already as they are."""
+    return frames if frames.dtype == np.uint8 else (frames * 255).round().clip(0, 255).astype(np.uint8)
 
 
 def _fit(image: Image.Image | None, width: int, height: int) -> Image.Image | None:

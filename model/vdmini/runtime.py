@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vdmini.manifest import Record
+from vdmini.temporal_convolution import flatten_temporal_convolutions
 
 Attention = Literal["auto", "flash", "cudnn", "efficient", "math"]
 Compile = Literal["none", "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
@@ -36,6 +37,10 @@ class RuntimeSettings(Record):
 
     unet_channels_last: bool = Field(default=False, description="the U-Net's convolutions see channels innermost")
     vae_channels_last: bool = Field(default=False, description="the VAE's convolutions see channels innermost")
+    flat_temporal_convolutions: bool = Field(
+        default=False, description="convolutions over time alone run as two-dimensional ones, of frames and places"
+    )
+    device_frames: bool = Field(default=False, description="frames become bytes on the device, then go to the host")
     fused_projections: bool = Field(default=False, description="one matrix product for query, key and value")
     attention: Attention = Field(default="auto", description="attention kernel; where one can't run, another does")
     compile: Compile = Field(
@@ -76,6 +81,8 @@ def tune(pipeline: Any, settings: RuntimeSettings) -> None:
     for model, wanted in ((pipeline.unet, settings.unet_channels_last), (pipeline.vae, settings.vae_channels_last)):
         if wanted:
             channels_last(model)
+        if settings.flat_temporal_convolutions:
+            flatten_temporal_convolutions(model)
     if settings.fused_projections:
         pipeline.unet.fuse_qkv_projections()
     if settings.cudnn_benchmark and torch.cuda.is_available():

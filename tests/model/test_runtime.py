@@ -39,7 +39,8 @@ def plain_frames(teacher_engine: Engine) -> NDArray[np.uint8]:
     "settings",
     [
         RuntimeSettings(unet_channels_last=True, vae_channels_last=True, attention="math"),
-        RuntimeSettings(fused_projections=True),
+        RuntimeSettings(fused_projections=True, device_frames=True),
+        RuntimeSettings(flat_temporal_convolutions=True),
     ],
     ids=label,
 )

@@ -81,14 +81,15 @@ def _bench(arguments: argparse.Namespace, console: Console) -> "BenchReport":
 
 
 def _switches(arguments: argparse.Namespace, rivals: "list[Contender]", conditions: Any, say: Any) -> Any:
+    from functools import partial
+
+    from vdmini.engine import load_engine
     from vdmini_compress.bench.switches import candidates, switch_worth
 
     plain = next(rival.engine for rival in rivals if rival.name == "stock")
     wanted = candidates(plain.torch_device, compiled=arguments.compiled)
-    return tuple(
-        switch_worth(arguments.teacher, settings, plain, conditions, runs=arguments.runs, say=say)
-        for settings in wanted
-    )
+    load = partial(load_engine, arguments.teacher, device=str(plain.torch_device), dtype=plain.dtype)
+    return tuple(switch_worth(load, settings, plain, conditions, runs=arguments.runs, say=say) for settings in wanted)
 
 
 def _scaling(rivals: "list[Contender]", conditions: Any, say: Any) -> Any:

@@ -3,13 +3,12 @@
 import gc
 import statistics
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import Field
 
-from vdmini.engine import STAGES, Engine, load_engine
+from vdmini.engine import STAGES, Engine
 from vdmini.manifest import Record
 from vdmini.runtime import RuntimeSettings
 from vdmini_compress.bench.likeness import likeness_db
@@ -23,6 +22,8 @@ ANYWHERE = (
     RuntimeSettings(unet_channels_last=True),
     RuntimeSettings(vae_channels_last=True),
     RuntimeSettings(fused_projections=True),
+    RuntimeSettings(flat_temporal_convolutions=True),
+    RuntimeSettings(device_frames=True),
 )
 ON_A_GPU = (
     RuntimeSettings(cudnn_benchmark=True),
@@ -63,20 +64,29 @@ def candidates(device: torch.device, *, compiled: bool) -> Iterator[RuntimeSetti
 
 
 def switch_worth(
-    folder: Path, settings: RuntimeSettings, plain: Engine, conditions: dict[str, Any], *, runs: int, say: Report
+    load: Callable[[], Engine],
+    settings: RuntimeSettings,
+    plain: Engine,
+    conditions: dict[str, Any],
+    *,
+    runs: int,
+    say: Report,
+    with_engine: Callable[[Engine], None] = lambda _: None,
 ) -> SwitchWorth:
     """Time one setting beside the plain runtime, in turn.
 
     Args:
-        folder: the artifact that `plain` was loaded from.
+        load: makes another engine with the weights of `plain`, not tuned yet.
         settings: what to try.
         plain: the artifact as diffusers loads it, warm.
         conditions: the input, as arguments of `Engine.generate`.
         runs: pairs.
         say: receives progress.
+        with_engine: called with the engine at the end, to look at it in other ways.
     """
     changes = settings.model_dump(exclude_defaults=True, mode="json")
-    engine = load_engine(folder, device=str(plain.torch_device), dtype=plain.dtype, runtime=settings)
+    engine = load()
+    engine.tune(settings)
     wanted = settings_of(plain, **conditions)
     first = sum(engine.generate(**wanted).seconds.values())
     for _ in range(WARM_UP):
@@ -88,6 +98,7 @@ def switch_worth(
         seconds = {one is plain: one.generate(**wanted).seconds for one in order}
         pairs.append((seconds[True], seconds[False]))
     say(f"{changes}: {len(pairs)} pairs")
+    with_engine(engine)
     torch.backends.cudnn.benchmark = False  # the one switch that outlives its engine
     del engine
     gc.collect()

@@ -1,6 +1,6 @@
 """What every family answers.
 
-Legend: B clips, F frames, L tokens, D features, N noise levels.
+Legend: B clips, F frames, H height, W width, L tokens, D features, N noise levels.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
@@ -97,11 +95,11 @@ class Family(Protocol):
         """Load the pipeline of a diffusers folder; it is in evaluation mode and draws no progress bars."""
         ...
 
-    def generate(self, pipeline: Any, inputs: Inputs, step_done: StepDone) -> NDArray[np.float32]:
+    def generate(self, pipeline: Any, inputs: Inputs, step_done: StepDone) -> Tensor:
         """Generate one clip.
 
         Returns:
-            Frames [F, H, W, 3], float32 in 0..1.
+            Frames [F, 3, H, W] on the pipeline's device, any float dtype, in 0..1.
 
         Raises:
             ValueError: when an input that the task needs is missing.

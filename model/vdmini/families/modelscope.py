@@ -5,10 +5,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL, TextToVideoSDPipeline, UNet3DConditionModel
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vdmini.families import unet3d
@@ -69,7 +67,7 @@ class ModelScope:
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(device)
 
-    def generate(self, pipeline: Any, inputs: Inputs, step_done: StepDone) -> NDArray[np.float32]:
+    def generate(self, pipeline: Any, inputs: Inputs, step_done: StepDone) -> Tensor:
         """Generate a clip from `inputs.prompt`; above a `guidance_scale` of 1, each step passes the U-Net twice."""
         if not inputs.prompt:
             raise ValueError("this model makes a video from a sentence; give a prompt")
@@ -81,10 +79,10 @@ class ModelScope:
             num_inference_steps=inputs.num_inference_steps,
             guidance_scale=inputs.guidance_scale,
             generator=torch.Generator().manual_seed(inputs.seed),
-            output_type="np",
+            output_type="pt",
             callback=lambda step, *_: step_done(step + 1),
         )
-        frames: NDArray[np.float32] = made.frames[0]
+        frames: Tensor = made.frames[0]
         return frames
 
     def count_tokens(self, pipeline: Any, prompt: str) -> int:

@@ -5,11 +5,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKLTemporalDecoder, DiffusionPipeline, UNetSpatioTemporalConditionModel
-from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from vdmini.families.base import FullSize, Inputs, StepDone
 from vdmini.families.stages import stage_ends
@@ -74,7 +72,7 @@ class StableVideoDiffusion:
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(device)
 
-    def generate(self, pipeline: Any, inputs: Inputs, step_done: StepDone) -> NDArray[np.float32]:
+    def generate(self, pipeline: Any, inputs: Inputs, step_done: StepDone) -> Tensor:
         """Generate a clip from `inputs.image`; `guidance_scale` above 1 rises from 1 over the frames, as SVD's does."""
         if inputs.image is None:
             raise ValueError("this model makes a video from an image; give one")
@@ -95,10 +93,10 @@ class StableVideoDiffusion:
             motion_bucket_id=inputs.motion_bucket_id,
             noise_aug_strength=inputs.noise_aug_strength,
             generator=torch.Generator().manual_seed(inputs.seed),
-            output_type="np",
+            output_type="pt",
             callback_on_step_end=on_step,
         )
-        frames: NDArray[np.float32] = made.frames[0]
+        frames: Tensor = made.frames[0]
         return frames
 
     def count_tokens(self, pipeline: Any, prompt: str) -> int:  # noqa: ARG002 - the protocol's signature

@@ -5,10 +5,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vdmini.families import unet3d
@@ -69,7 +67,7 @@ class VideoCrafter2:
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(device)
 
-    def generate(self, pipeline: Any, inputs: Inputs, step_done: StepDone) -> NDArray[np.float32]:
+    def generate(self, pipeline: Any, inputs: Inputs, step_done: StepDone) -> Tensor:
         """Generate a clip from `inputs.prompt`."""
         if not inputs.prompt:
             raise ValueError("this model makes a video from a sentence; give a prompt")
@@ -87,10 +85,10 @@ class VideoCrafter2:
             guidance_scale=inputs.guidance_scale,
             fps=inputs.fps,
             generator=torch.Generator().manual_seed(inputs.seed),
-            output_type="np",
+            output_type="pt",
             callback_on_step_end=on_step,
         )
-        frames: NDArray[np.float32] = made.frames[0]
+        frames: Tensor = made.frames[0]
         return frames
 
     def count_tokens(self, pipeline: Any, prompt: str) -> int:
