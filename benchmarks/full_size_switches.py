@@ -31,11 +31,11 @@ from vdmini_compress.evaluate import settings_of
 from vdmini_compress.material import sample_input
 
 EACH = (
-    {"device_frames": True},
+    {"on_device": True},
     {"unet_channels_last": True, "vae_channels_last": True, "cudnn_benchmark": True},
     {"flat_temporal_convolutions": True, "cudnn_benchmark": True},
-    {"compile": "default", "device_frames": True},
-    {"compile": "default", "device_frames": True, "flat_temporal_convolutions": True},
+    {"compile": "default", "on_device": True},
+    {"compile": "default", "on_device": True, "flat_temporal_convolutions": True},
 )
 KERNELS = 24
 

@@ -103,6 +103,8 @@ class Engine:
         if self._tuned:
             raise RuntimeError(f"{self.manifest.name} was tuned before; load it anew to give it another runtime")
         tune(self.pipeline, settings)
+        if settings.on_device:
+            self.family.work_on_device(self.pipeline)
         self.runtime, self._tuned = settings, True
         self._chunks = Chunks(settings.decode_chunk_size)
 
@@ -197,7 +199,7 @@ class Engine:
             clock.mark()
             with attention_kernel(self.runtime), in_chunks(self.pipeline.vae, self._chunks, lambda: report(0.9)):
                 made = self.family.generate(self.pipeline, inputs, step_done)
-            frames = to_host(made, as_bytes=self.runtime.device_frames)
+            frames = to_host(made, as_bytes=self.runtime.on_device)
             clock.mark()
         finally:
             hook.remove()

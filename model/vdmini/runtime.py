@@ -17,6 +17,8 @@ from pydantic import Field
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from vdmini.cuda_graphs import graph_forward
+from vdmini.fused_blocks import fuse_blocks
 from vdmini.manifest import Record
 from vdmini.temporal_convolution import flatten_temporal_convolutions
 
@@ -40,7 +42,14 @@ class RuntimeSettings(Record):
     flat_temporal_convolutions: bool = Field(
         default=False, description="convolutions over time alone run as two-dimensional ones, of frames and places"
     )
-    device_frames: bool = Field(default=False, description="frames become bytes on the device, then go to the host")
+    fused_blocks: bool = Field(
+        default=False,
+        description="channels innermost everywhere, norms with their activation, sums with their bias; see "
+        "`vdmini.fused_blocks`",
+    )
+    on_device: bool = Field(
+        default=False, description="pictures are resized and frames become bytes on the device, not on the host"
+    )
     fused_projections: bool = Field(default=False, description="one matrix product for query, key and value")
     attention: Attention = Field(default="auto", description="attention kernel; where one can't run, another does")
     compile: Compile = Field(
@@ -48,6 +57,9 @@ class RuntimeSettings(Record):
     )
     compile_cache: Path | None = Field(default=None, description="folder that keeps compiled kernels over restarts")
     cudnn_benchmark: bool = Field(default=False, description="cuDNN tries its convolutions once for every new shape")
+    cuda_graphs: bool = Field(
+        default=False, description="the U-Net's kernels are recorded once for every size and replayed; needs a GPU"
+    )
     decode_chunk_size: int | None = Field(
         default=None, ge=1, description="most frames decoded at once; as many as free memory holds by default"
     )
@@ -79,8 +91,10 @@ def tune(pipeline: Any, settings: RuntimeSettings) -> None:
         settings: the switches.
     """
     for model, wanted in ((pipeline.unet, settings.unet_channels_last), (pipeline.vae, settings.vae_channels_last)):
-        if wanted:
+        if wanted or settings.fused_blocks:
             channels_last(model)
+        if settings.fused_blocks:
+            fuse_blocks(model)
         if settings.flat_temporal_convolutions:
             flatten_temporal_convolutions(model)
     if settings.fused_projections:
@@ -89,6 +103,8 @@ def tune(pipeline: Any, settings: RuntimeSettings) -> None:
         torch.backends.cudnn.benchmark = True
     if settings.compile != "none":
         _compile((pipeline.unet, pipeline.vae.decoder), settings)
+    if settings.cuda_graphs:
+        graph_forward(pipeline.unet)
 
 
 def channels_last(model: nn.Module) -> None:

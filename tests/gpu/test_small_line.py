@@ -9,6 +9,7 @@ import torch
 
 from vdmini.engine import Engine, load_engine
 from vdmini.plan import PruningPlan
+from vdmini.runtime import RuntimeSettings, label
 from vdmini.student import build_student
 from vdmini_compress.data import WORLDS
 from vdmini_compress.distill import Distillation, heal
@@ -47,6 +48,23 @@ def test_bfloat16_changes_little(on_gpu: Engine, teacher_folder: Path) -> None:
     half = load_engine(teacher_folder, device=GPU)
     assert half.dtype == "bfloat16"
     assert psnr(frames(half, seed=3), frames(on_gpu, seed=3)) > 40
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        RuntimeSettings(fused_blocks=True, on_device=True),
+        RuntimeSettings(fused_blocks=True, on_device=True, cuda_graphs=True),
+        RuntimeSettings(flat_temporal_convolutions=True, unet_channels_last=True, vae_channels_last=True),
+    ],
+    ids=label,
+)
+def test_a_switch_changes_no_clip_by_more_than_rounding(
+    on_gpu: Engine, teacher_folder: Path, settings: RuntimeSettings
+) -> None:
+    tuned = load_engine(teacher_folder, device=GPU, dtype="float32", runtime=settings)
+    for seed in (3, 4, 3):
+        assert psnr(frames(tuned, seed=seed), frames(on_gpu, seed=seed)) > 40
 
 
 def test_scores_on_a_gpu_are_the_cpus(on_gpu: Engine, teacher_engine: Engine) -> None:

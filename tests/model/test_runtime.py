@@ -39,7 +39,7 @@ def plain_frames(teacher_engine: Engine) -> NDArray[np.uint8]:
     "settings",
     [
         RuntimeSettings(unet_channels_last=True, vae_channels_last=True, attention="math"),
-        RuntimeSettings(fused_projections=True, device_frames=True),
+        RuntimeSettings(fused_projections=True, on_device=True),
         RuntimeSettings(flat_temporal_convolutions=True),
     ],
     ids=label,

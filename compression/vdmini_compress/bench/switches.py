@@ -23,7 +23,7 @@ ANYWHERE = (
     RuntimeSettings(vae_channels_last=True),
     RuntimeSettings(fused_projections=True),
     RuntimeSettings(flat_temporal_convolutions=True),
-    RuntimeSettings(device_frames=True),
+    RuntimeSettings(on_device=True),
 )
 ON_A_GPU = (
     RuntimeSettings(cudnn_benchmark=True),

@@ -95,6 +95,10 @@ class Family(Protocol):
         """Load the pipeline of a diffusers folder; it is in evaluation mode and draws no progress bars."""
         ...
 
+    def work_on_device(self, pipeline: Any) -> None:
+        """Let the pipeline do on its device what it does with pictures on the CPU, in place."""
+        ...
+
     def generate(self, pipeline: Any, inputs: Inputs, step_done: StepDone) -> Tensor:
         """Generate one clip.
 

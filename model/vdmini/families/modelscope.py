@@ -67,6 +67,9 @@ class ModelScope:
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(device)
 
+    def work_on_device(self, pipeline: Any) -> None:
+        """Nothing to do: it is given no pictures."""
+
     def generate(self, pipeline: Any, inputs: Inputs, step_done: StepDone) -> Tensor:
         """Generate a clip from `inputs.prompt`; above a `guidance_scale` of 1, each step passes the U-Net twice."""
         if not inputs.prompt:

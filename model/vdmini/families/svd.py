@@ -5,14 +5,20 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKLTemporalDecoder, DiffusionPipeline, UNetSpatioTemporalConditionModel
+from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion import _resize_with_antialiasing
+from PIL import Image
 from torch import Tensor, nn
 
 from vdmini.families.base import FullSize, Inputs, StepDone
 from vdmini.families.stages import stage_ends
 from vdmini.manifest import Defaults, Limits
 from vdmini.removal import remove_blocks, stock_arguments_and_removed_blocks
+
+ENCODER_SIZE = (224, 224)
+"""Height and width of the picture that CLIP's vision towers see, which the stock pipeline makes."""
 
 
 class VDMiniUNetSpatioTemporal(UNetSpatioTemporalConditionModel):
@@ -72,6 +78,16 @@ class StableVideoDiffusion:
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(device)
 
+    def work_on_device(self, pipeline: Any) -> None:
+        """Shrink the picture for the image encoder on the device: on a CPU that takes as long as encoding it."""
+        stock = pipeline._encode_image
+
+        def encode_image(image: Any, device: torch.device, *rest: Any) -> Tensor:
+            encoded: Tensor = stock(_shrunk(image, device), device, *rest)
+            return encoded
+
+        pipeline._encode_image = encode_image
+
     def generate(self, pipeline: Any, inputs: Inputs, step_done: StepDone) -> Tensor:
         """Generate a clip from `inputs.image`; `guidance_scale` above 1 rises from 1 over the frames, as SVD's does."""
         if inputs.image is None:
@@ -122,3 +138,10 @@ class StableVideoDiffusion:
             "encoder_hidden_states": torch.randn(1, 1, cross if isinstance(cross, int) else cross[0], **like),
             "added_time_ids": torch.ones(1, time_ids, **like),
         }
+
+
+def _shrunk(image: Image.Image, device: torch.device) -> Tensor:
+    """What the stock pipeline makes of a picture for its encoder: float32 [1, 3, 224, 224] in 0..1, on the CPU."""
+    pixels = torch.from_numpy(np.asarray(image.convert("RGB"))).to(device).permute(2, 0, 1)[None].float() / 255
+    made: Tensor = (_resize_with_antialiasing(pixels * 2 - 1, ENCODER_SIZE) + 1) / 2
+    return made.cpu()

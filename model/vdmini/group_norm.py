@@ -1,0 +1,75 @@
+"""Group normalisation and residual sums of frames whose channels lie innermost in memory.
+
+On a CUDA device with Triton (which torch brings along there) by the kernels of `vdmini.group_norm_kernels`, elsewhere
+by torch's own operators, which they are tested against.
+
+Legend: R frames of all clips, C channels, H height, W width, S frames that are normalised together.
+"""
+
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def group_norm(
+    x_RCHW: Tensor, norm: nn.GroupNorm, *, frames: int = 1, shift: Tensor | None = None, silu: bool
+) -> Tensor:
+    """Normalise `x + shift` in groups of channels.
+
+    Args:
+        x_RCHW: any float dtype; fastest with channels innermost.
+        norm: groups, weight, bias and eps.
+        frames: S, how many neighbouring frames share their statistics; 1 is image models' norm.
+        shift: added first, [1, C] or [R, C]: the bias of the convolution before and what time embeddings add.
+        silu: whether SiLU follows.
+
+    Returns:
+        Of the shape and dtype of `x_RCHW`, channels innermost.
+    """
+    x = x_RCHW.contiguous(memory_format=torch.channels_last)
+    if _has_kernels(x):
+        from vdmini import group_norm_kernels  # it needs Triton, which only torch for GPUs brings
+
+        rows = x.permute(0, 2, 3, 1).flatten(1, 2)
+        made = group_norm_kernels.group_norm(
+            rows, frames, norm.num_groups, norm.weight, norm.bias, norm.eps, shift, silu=silu
+        )
+        return _as_frames(made, x)
+    if shift is not None:
+        x = x + shift[:, :, None, None]
+    clips = x.unflatten(0, (-1, frames)).transpose(1, 2)
+    normal = functional.group_norm(clips, norm.num_groups, norm.weight, norm.bias, norm.eps)
+    made = normal.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    return functional.silu(made) if silu else made
+
+
+def add_branch(x_RCHW: Tensor, branch_RCHW: Tensor, bias_C: Tensor, share: Tensor | None = None) -> Tensor:
+    """Return `x + (branch + bias) * share`.
+
+    Args:
+        x_RCHW: what goes past the branch.
+        branch_RCHW: the branch's result without the bias of its last convolution.
+        bias_C: that bias.
+        share: of the branch, [1] or [R]; all of it by default.
+    """
+    if _has_kernels(x_RCHW):
+        from vdmini import group_norm_kernels  # it needs Triton, which only torch for GPUs brings
+
+        x, branch = (
+            one.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).flatten(1, 2)
+            for one in (x_RCHW, branch_RCHW)
+        )
+        made = group_norm_kernels.add_branch(x, branch, bias_C, share)
+        return _as_frames(made, x_RCHW)
+    branch = branch_RCHW + bias_C[:, None, None]
+    return x_RCHW + (branch if share is None else branch * share[:, None, None, None])
+
+
+def _as_frames(rows_RPC: Tensor, like_RCHW: Tensor) -> Tensor:
+    return rows_RPC.view(len(like_RCHW), *like_RCHW.shape[2:], -1).permute(0, 3, 1, 2)
+
+
+def _has_kernels(x: Tensor) -> bool:
+    return x.is_cuda and find_spec("triton") is not None
