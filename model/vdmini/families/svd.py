@@ -142,6 +142,6 @@ class StableVideoDiffusion:
 
 def _shrunk(image: Image.Image, device: torch.device) -> Tensor:
     """What the stock pipeline makes of a picture for its encoder: float32 [1, 3, 224, 224] in 0..1, on the CPU."""
-    pixels = torch.from_numpy(np.asarray(image.convert("RGB"))).to(device).permute(2, 0, 1)[None].float() / 255
+    pixels = torch.from_numpy(np.array(image.convert("RGB"))).to(device).permute(2, 0, 1)[None].float() / 255
     made: Tensor = (_resize_with_antialiasing(pixels * 2 - 1, ENCODER_SIZE) + 1) / 2
     return made.cpu()
