@@ -198,6 +198,7 @@ def train_decoder(subject: Subject, device: torch.device, folder: Path) -> dict[
 def measure(subject: Subject, device: torch.device, *, with_decoder: bool = True) -> dict[str, Any]:
     """Everything about one recipe, as plain data."""
     if device.type == "cuda":
+        torch.cuda.init()  # statistics of a device that wasn't used yet can't be reset
         torch.cuda.reset_peak_memory_stats(device)
     with tempfile.TemporaryDirectory() as folder:
         step = train(subject, device, Path(folder) / "step")

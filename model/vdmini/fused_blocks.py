@@ -10,16 +10,36 @@ Legend: R frames of all clips, B clips, F frames of each, C channels, D features
 
 from typing import Any
 
-from diffusers.models.resnet import ResnetBlock2D, SpatioTemporalResBlock, TemporalConvLayer, TemporalResnetBlock
+from diffusers.models.activations import GEGLU
+from diffusers.models.attention_processor import Attention
+from diffusers.models.resnet import (
+    AlphaBlender,
+    ResnetBlock2D,
+    SpatioTemporalResBlock,
+    TemporalConvLayer,
+    TemporalResnetBlock,
+)
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.transformers.transformer_temporal import TransformerSpatioTemporalModel, TransformerTemporalModel
 from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vdmini.group_norm import add_branch, group_norm
+from vdmini.fused_operators import add_branch, group_norm
+from vdmini.fused_transformers import (
+    FusedAlphaBlender,
+    FusedCrossAttention,
+    FusedGEGLU,
+    FusedTransformer2D,
+    FusedTransformerSpatioTemporal,
+    FusedTransformerTemporal,
+    usual_cross_attention,
+    usual_transformer,
+)
 
 
 class FusedGroupNorm(nn.GroupNorm):
-    """A norm of single samples; see `vdmini.group_norm`."""
+    """A norm of single samples; see `vdmini.fused_operators`."""
 
     silu = False
 
@@ -169,5 +189,11 @@ FUSED: tuple[tuple[type[nn.Module], type[nn.Module], Any], ...] = (
     (TemporalConvLayer, FusedTemporalConvLayer, lambda _: True),
     (Upsample2D, FusedUpsample2D, _usual_upsampling),
     (nn.GroupNorm, FusedGroupNorm, lambda _: True),
+    (AlphaBlender, FusedAlphaBlender, lambda _: True),
+    (GEGLU, FusedGEGLU, lambda _: True),
+    (Attention, FusedCrossAttention, usual_cross_attention),
+    (Transformer2DModel, FusedTransformer2D, usual_transformer),
+    (TransformerTemporalModel, FusedTransformerTemporal, lambda _: True),
+    (TransformerSpatioTemporalModel, FusedTransformerSpatioTemporal, lambda _: True),
 )
 """Stock class, the one in its place, and whether a block is as usual."""

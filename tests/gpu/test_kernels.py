@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vdmini.cuda_graphs import GraphedForward
-from vdmini.group_norm import add_branch, group_norm
+from vdmini.fused_operators import add_branch, group_norm
 
 GPU = torch.device("cuda:0")
 

@@ -79,11 +79,11 @@ class StableVideoDiffusion:
         return pipeline.to(device)
 
     def work_on_device(self, pipeline: Any) -> None:
-        """Shrink the picture for the image encoder on the device: on a CPU that takes as long as encoding it."""
+        """Let the picture cross as bytes and be shrunk there for the image encoder, which takes long on a CPU."""
         stock = pipeline._encode_image
 
-        def encode_image(image: Any, device: torch.device, *rest: Any) -> Tensor:
-            encoded: Tensor = stock(_shrunk(image, device), device, *rest)
+        def encode_image(pixels: Tensor, *rest: Any) -> Tensor:
+            encoded: Tensor = stock(_shrunk(pixels), *rest)
             return encoded
 
         pipeline._encode_image = encode_image
@@ -97,8 +97,9 @@ class StableVideoDiffusion:
             step_done(step + 1)
             return state
 
+        on_device = "_encode_image" in vars(pipeline)
         made = pipeline(
-            inputs.image,
+            _pixels(inputs.image, pipeline.device) if on_device else inputs.image,
             height=inputs.height,
             width=inputs.width,
             num_frames=inputs.num_frames,
@@ -140,8 +141,13 @@ class StableVideoDiffusion:
         }
 
 
-def _shrunk(image: Image.Image, device: torch.device) -> Tensor:
+def _pixels(image: Image.Image, device: torch.device) -> Tensor:
+    """A picture as float32 [1, 3, H, W] in 0..1."""
+    pixels_HW3 = torch.from_numpy(np.array(image.convert("RGB"))).to(device)
+    return pixels_HW3.permute(2, 0, 1)[None].float() / 255
+
+
+def _shrunk(pixels: Tensor) -> Tensor:
     """What the stock pipeline makes of a picture for its encoder: float32 [1, 3, 224, 224] in 0..1, on the CPU."""
-    pixels = torch.from_numpy(np.array(image.convert("RGB"))).to(device).permute(2, 0, 1)[None].float() / 255
     made: Tensor = (_resize_with_antialiasing(pixels * 2 - 1, ENCODER_SIZE) + 1) / 2
     return made.cpu()

@@ -137,6 +137,17 @@ def _add(
     tl.store(out + segment * count + index, value.to(out.dtype.element_ty), mask=inside)
 
 
+@triton.jit
+def _gate(x, out, width, WIDE: tl.constexpr):
+    """One half of a row times GELU of the other."""
+    row, column = tl.program_id(0).to(tl.int64), tl.program_id(1) * WIDE + tl.arange(0, WIDE)
+    inside = column < width
+    value = tl.load(x + row * 2 * width + column, mask=inside, other=0.0).to(tl.float32)
+    gate = tl.load(x + row * 2 * width + width + column, mask=inside, other=0.0).to(tl.float32)
+    value = value * (0.5 * gate * (1.0 + tl.math.erf(gate * 0.7071067811865476)))
+    tl.store(out + row * width + column, value.to(out.dtype.element_ty), mask=inside)
+
+
 def group_norm(
     x_SPC: Tensor,
     segments: int,
@@ -148,7 +159,7 @@ def group_norm(
     *,
     silu: bool,
 ) -> Tensor:
-    """See `vdmini.group_norm.group_norm`, whose frames these are: contiguous [N S, P, C], S is `segments`."""
+    """See `vdmini.fused_operators.group_norm`, whose frames these are: contiguous [N S, P, C], S is `segments`."""
     rows, places, channels = x_SPC.shape
     wide = min(128, triton.next_power_of_2(channels))
     tiles = triton.cdiv(channels, wide)
@@ -169,11 +180,19 @@ def group_norm(
 
 
 def add_branch(x_SPC: Tensor, branch_SPC: Tensor, bias_C: Tensor, share: Tensor | None) -> Tensor:
-    """See `vdmini.group_norm.add_branch`; both are contiguous."""
+    """See `vdmini.fused_operators.add_branch`; both are contiguous."""
     rows, places, channels = x_SPC.shape
     made, count = torch.empty_like(x_SPC), places * channels
     _add[(triton.cdiv(count, WIDE), rows)](
         x_SPC, branch_SPC, made, bias_C, share if share is not None else bias_C, count, channels,
         WIDE, share is not None, share is not None and share.numel() > 1,
     )  # fmt: skip
+    return made
+
+
+def gated_gelu(x_MD: Tensor) -> Tensor:
+    """See `vdmini.fused_operators.gated_gelu`; contiguous."""
+    rows, width = x_MD.shape[0], x_MD.shape[1] // 2
+    made = torch.empty(rows, width, dtype=x_MD.dtype, device=x_MD.device)
+    _gate[(rows, triton.cdiv(width, WIDE))](x_MD, made, width, WIDE)
     return made

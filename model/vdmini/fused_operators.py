@@ -1,6 +1,6 @@
 """Group normalisation and residual sums of frames whose channels lie innermost in memory.
 
-On a CUDA device with Triton (which torch brings along there) by the kernels of `vdmini.group_norm_kernels`, elsewhere
+On a CUDA device with Triton (which torch brings along there) by the kernels of `vdmini.kernels`, elsewhere
 by torch's own operators, which they are tested against.
 
 Legend: R frames of all clips, C channels, H height, W width, S frames that are normalised together.
@@ -30,12 +30,10 @@ def group_norm(
     """
     x = x_RCHW.contiguous(memory_format=torch.channels_last)
     if _has_kernels(x):
-        from vdmini import group_norm_kernels  # it needs Triton, which only torch for GPUs brings
+        from vdmini import kernels  # it needs Triton, which only torch for GPUs brings
 
         rows = x.permute(0, 2, 3, 1).flatten(1, 2)
-        made = group_norm_kernels.group_norm(
-            rows, frames, norm.num_groups, norm.weight, norm.bias, norm.eps, shift, silu=silu
-        )
+        made = kernels.group_norm(rows, frames, norm.num_groups, norm.weight, norm.bias, norm.eps, shift, silu=silu)
         return _as_frames(made, x)
     if shift is not None:
         x = x + shift[:, :, None, None]
@@ -55,16 +53,26 @@ def add_branch(x_RCHW: Tensor, branch_RCHW: Tensor, bias_C: Tensor, share: Tenso
         share: of the branch, [1] or [R]; all of it by default.
     """
     if _has_kernels(x_RCHW):
-        from vdmini import group_norm_kernels  # it needs Triton, which only torch for GPUs brings
+        from vdmini import kernels  # it needs Triton, which only torch for GPUs brings
 
         x, branch = (
             one.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).flatten(1, 2)
             for one in (x_RCHW, branch_RCHW)
         )
-        made = group_norm_kernels.add_branch(x, branch, bias_C, share)
+        made = kernels.add_branch(x, branch, bias_C, share)
         return _as_frames(made, x_RCHW)
     branch = branch_RCHW + bias_C[:, None, None]
     return x_RCHW + (branch if share is None else branch * share[:, None, None, None])
+
+
+def gated_gelu(x_MD: Tensor) -> Tensor:
+    """Return the first half of the last dimension times GELU of the second: [..., D / 2] for [..., D]."""
+    if _has_kernels(x_MD):
+        from vdmini import kernels  # it needs Triton, which only torch for GPUs brings
+
+        return kernels.gated_gelu(x_MD.reshape(-1, x_MD.shape[-1])).view(*x_MD.shape[:-1], -1)
+    value, gate = x_MD.chunk(2, dim=-1)
+    return value * functional.gelu(gate)
 
 
 def _as_frames(rows_RPC: Tensor, like_RCHW: Tensor) -> Tensor:
