@@ -3,6 +3,7 @@
 A recording keeps the memory of its activations.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
+
+log = logging.getLogger(__name__)
 
 WARM_UP = 3
 """Passes before a recording, in which libraries choose their kernels; torch's documentation asks for them."""
@@ -32,20 +35,29 @@ class GraphedForward:
     """Stands in for the `forward` of a module in evaluation mode on a CUDA device.
 
     Args:
-        forward: the module's own. It must not wait for the device nor copy anything to it.
+        forward: the module's own. One that waits for the device or copies to it can't be recorded, nor can one that
+            memory has no room for a second time; it is then called as it is.
     """
 
     def __init__(self, forward: Callable[..., Any]) -> None:
         self._forward = forward
         self._recordings: OrderedDict[Any, Recording] = OrderedDict()
+        self._refused = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What `forward` returns, in memory of its own."""
         leaves, tree = pytree.tree_flatten((args, kwargs))
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         key = (tree, *(_kind(leaf) for leaf in leaves))
+        if self._refused:
+            return self._forward(*args, **kwargs)
         if key not in self._recordings:
-            self._recordings[key] = self._record(leaves, tree)
+            try:
+                self._recordings[key] = self._record(leaves, tree)
+            except RuntimeError as error:
+                self._refused = True
+                log.warning("the U-Net's kernels can't be recorded and run one by one: %s", error)
+                return self._forward(*args, **kwargs)
             if len(self._recordings) > MOST:
                 self._recordings.popitem(last=False)
         self._recordings.move_to_end(key)

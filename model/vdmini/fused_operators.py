@@ -80,4 +80,5 @@ def _as_frames(rows_RPC: Tensor, like_RCHW: Tensor) -> Tensor:
 
 
 def _has_kernels(x: Tensor) -> bool:
-    return x.is_cuda and find_spec("triton") is not None
+    """They have no gradients."""
+    return x.is_cuda and not torch.is_grad_enabled() and find_spec("triton") is not None

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vdmini.cuda_graphs import GraphedForward
-from vdmini.fused_operators import add_branch, group_norm
+from vdmini.fused_operators import add_branch, gated_gelu, group_norm
 
 GPU = torch.device("cuda:0")
 
@@ -47,7 +47,8 @@ def test_a_norm_is_torchs_with_bias_and_activation(
     moved = x.double() if shifts is None else x.double() + shifts.double()[:, :, None, None]
     clips = moved.unflatten(0, (-1, frames)).transpose(1, 2)
     right = torch.nn.functional.silu(norm.double()(clips)).transpose(1, 2).flatten(0, 1)
-    made = group_norm(x, norm.bfloat16(), frames=frames, shift=shifts, silu=True)
+    with torch.no_grad():
+        made = group_norm(x, norm.bfloat16(), frames=frames, shift=shifts, silu=True)
     assert made.is_contiguous(memory_format=torch.channels_last)
     assert float((made.double() - right).norm() / right.norm()) < 4e-3  # half a bfloat16's last place
 
@@ -57,7 +58,8 @@ def test_a_branch_is_added_with_its_bias_and_share(shares: int | None) -> None:
     x, branch = (frames_of(6, 64, 9, 11, torch.float32) for _ in range(2))
     bias, share = torch.randn(64, device=GPU), None if shares is None else torch.rand(shares, device=GPU)
     right = x + (branch + bias[:, None, None]) * (1 if share is None else share[:, None, None, None])
-    assert torch.allclose(add_branch(x, branch, bias, share), right, atol=1e-5)
+    with torch.no_grad():
+        assert torch.allclose(add_branch(x, branch, bias, share), right, atol=1e-5)
 
 
 @torch.inference_mode()
@@ -70,3 +72,19 @@ def test_a_recorded_pass_gives_new_results_for_new_input_and_for_other_shapes() 
         assert torch.equal(first, layer(x))
         recorded(torch.zeros_like(x))
         assert torch.equal(first, layer(x))
+
+
+@torch.inference_mode()
+def test_a_pass_that_waits_for_the_device_runs_as_it_is() -> None:
+    recorded = GraphedForward(lambda x: x * x.sum().item())
+    for value in (1.0, 2.0):
+        x = torch.full((3,), value, device=GPU)
+        assert torch.equal(recorded(x), x * 3 * value)
+
+
+def test_a_gate_is_gelu() -> None:
+    x = torch.randn(5, 7, 2 * 1100, device=GPU, dtype=torch.bfloat16)
+    value, gate = x.double().chunk(2, dim=-1)
+    right = value * torch.nn.functional.gelu(gate)
+    with torch.no_grad():
+        assert float((gated_gelu(x).double() - right).norm() / right.norm()) < 4e-3

@@ -1,0 +1,122 @@
+"""Fused blocks compute what stock ones do, for clips side by side and contexts of any length, and leave the rest."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
+from diffusers.models.resnet import ResnetBlock2D, SpatioTemporalResBlock
+from torch import Tensor, nn
+
+import vdmini
+from vdmini.fused_blocks import (
+    FusedGroupNormSiLU,
+    FusedResnetBlock2D,
+    FusedSpatioTemporalResBlock,
+    fuse_blocks,
+)
+from vdmini.fused_transformers import FusedCrossAttention
+from vdmini.plan import PruningPlan
+from vdmini.runtime import channels_last
+from vdmini.student import build_student
+
+CLIPS, FRAMES = 2, 3
+
+
+@pytest.fixture(params=["tiny_svd", "tiny_fps", "tiny_unet3d"])
+def unet(request: pytest.FixtureRequest) -> nn.Module:
+    made: nn.Module = copy.deepcopy(request.getfixturevalue(request.param))
+    torch.manual_seed(0)
+    for name, parameter in made.named_parameters():
+        if not name.endswith("mix_factor"):
+            nn.init.normal_(parameter, std=0.1)  # some start at zero, so that their branch would say nothing
+    return made.eval().requires_grad_(False)
+
+
+def inputs_of(unet: Any, tokens: int) -> dict[str, Tensor]:
+    channels, size = unet.config["in_channels"], 8
+    made = {"timestep": torch.tensor([3.0, 40.0]), "encoder_hidden_states": torch.randn(CLIPS, tokens, 16)}
+    if isinstance(unet, UNetSpatioTemporalConditionModel):
+        made["sample"] = torch.randn(CLIPS, FRAMES, channels, size, size)
+        return made | {"added_time_ids": torch.tensor([[6.0, 127.0, 0.02], [3.0, 20.0, 0.1]])}
+    made["sample"] = torch.randn(CLIPS, channels, FRAMES, size, size)
+    if isinstance(unet, vdmini.UNet3DFpsConditionModel):
+        made["timestep_cond"] = torch.randn(CLIPS, 9)
+    return made
+
+
+def fused(model: nn.Module) -> nn.Module:
+    made = copy.deepcopy(model)
+    channels_last(made)
+    assert fuse_blocks(made) > 10
+    return made
+
+
+def close(made: Tensor, right: Tensor) -> bool:
+    return float((made - right).norm() / right.norm()) < 1e-5
+
+
+@pytest.mark.parametrize("tokens", [1, 3])
+@torch.no_grad()
+def test_a_u_net_makes_the_same_of_clips_side_by_side(unet: Any, tokens: int) -> None:
+    inputs = inputs_of(unet, tokens)
+    right = unet(**inputs).sample
+    assert right.std() > 0
+    tuned = fused(unet)
+    assert list(tuned.state_dict()) == list(unet.state_dict())
+    assert close(tuned(**inputs).sample, right)
+
+
+@torch.no_grad()
+def test_a_single_clip_with_a_single_token_is_the_same_too(unet: Any) -> None:
+    inputs = {name: value[:1] for name, value in inputs_of(unet, 1).items()}
+    assert close(fused(unet)(**inputs).sample, unet(**inputs).sample)
+
+
+@torch.no_grad()
+def test_a_student_is_fused_like_its_teacher(unet: Any) -> None:
+    student = build_student(unet, PruningPlan.preset("paper", unet)).eval()
+    inputs = inputs_of(unet, 1)
+    assert close(fused(student)(**inputs).sample, student(**inputs).sample)
+
+
+@pytest.mark.parametrize("vae_class", [AutoencoderKL, AutoencoderKLTemporalDecoder])
+@torch.no_grad()
+def test_a_vae_encodes_and_decodes_the_same(vae_class: Any) -> None:
+    torch.manual_seed(0)
+    blocks = {"block_out_channels": (32, 64), "down_block_types": ("DownEncoderBlock2D",) * 2, "latent_channels": 4}
+    if vae_class is AutoencoderKL:
+        blocks["up_block_types"] = ("UpDecoderBlock2D",) * 2
+    vae = vae_class(**blocks).eval()
+    told = {"num_frames": FRAMES} if vae_class is AutoencoderKLTemporalDecoder else {}
+    tuned, latents = fused(vae), torch.randn(CLIPS * FRAMES, 4, 4, 6)
+    assert close(tuned.decode(latents, **told).sample, vae.decode(latents, **told).sample)
+    pictures = torch.randn(2, 3, 8, 12)
+    assert close(tuned.encode(pictures).latent_dist.mean, vae.encode(pictures).latent_dist.mean)
+    assert type(tuned.decoder.conv_norm_out) is FusedGroupNormSiLU
+
+
+def test_blocks_that_differ_from_the_usual_stay() -> None:
+    unusual = nn.ModuleList(
+        [
+            ResnetBlock2D(in_channels=32, temb_channels=None, output_scale_factor=2.0),
+            ResnetBlock2D(in_channels=32, temb_channels=None, non_linearity="gelu"),
+            ResnetBlock2D(in_channels=32, temb_channels=8, time_embedding_norm="scale_shift"),
+            ResnetBlock2D(in_channels=32, temb_channels=None, up=True),
+        ]
+    )
+    usual = SpatioTemporalResBlock(32, 64, temb_channels=8)
+    fuse_blocks(unusual)
+    assert {type(block) for block in unusual} == {ResnetBlock2D}
+    fuse_blocks(usual)
+    assert type(usual) is FusedSpatioTemporalResBlock
+    assert type(usual.spatial_res_block) is FusedResnetBlock2D
+
+
+@torch.no_grad()
+def test_attention_with_a_mask_or_to_itself_is_asked_as_usual(unet: Any) -> None:
+    attention = next(module for module in fused(unet).modules() if isinstance(module, FusedCrossAttention))
+    rows, context = torch.randn(2, 5, attention.query_dim), torch.randn(2, 3, 16)
+    assert attention(rows, encoder_hidden_states=context).shape == rows.shape
+    assert attention(rows, encoder_hidden_states=context[:, :1]).shape == (2, 1, attention.query_dim)
