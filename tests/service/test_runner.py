@@ -89,6 +89,20 @@ def test_warming_up_measures_teacher_and_student_and_then_no_more(runner, submit
     assert submit(runner.run).baseline_samples == 1
 
 
+def test_every_size_is_warm_before_the_first_job(runner, models, settings):
+    name, model = next(iter(models.items()))
+    limits = model.descriptor.limits.model_copy(update={"sizes": ((64, 64), (128, 64))})
+    larger = LoadedModel(model.descriptor.model_copy(update={"limits": limits}), model.engine)
+    seen = set()
+    hook = model.engine.pipeline.unet.register_forward_pre_hook(lambda _, inputs: seen.add(inputs[0].shape[-2:]))
+    try:
+        warm_up({name: larger}, runner.baselines, settings)
+    finally:
+        hook.remove()
+    scale = model.engine.pipeline.vae_scale_factor
+    assert seen == {(64 // scale, 64 // scale), (64 // scale, 128 // scale)}
+
+
 def test_without_a_measured_teacher_there_is_no_speedup(runner, submit):
     job = submit(runner.run)
     assert (job.baseline_seconds, job.speedup) == (None, None)

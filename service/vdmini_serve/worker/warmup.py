@@ -32,9 +32,13 @@ def default_spec(descriptor: ModelDescriptor) -> JobSpec:
 
 
 def warm_up(models: Mapping[str, LoadedModel], baselines: BaselineStore, settings: Settings) -> None:
-    """Run every model once unmeasured; then teacher and students in turn, so that noise hits all alike."""
+    """Run every model once in each of its sizes, unmeasured; then teacher and students in turn at their defaults.
+
+    A size that a GPU sees first is compiled or recorded for it. In turn, so that noise hits all alike.
+    """
     for model in models.values():
-        _run(model)
+        for width, height in model.descriptor.limits.sizes:
+            _run(model, width=width, height=height)
     by_task = sorted(models.values(), key=lambda model: model.descriptor.task)
     for _, group in groupby(by_task, key=lambda model: model.descriptor.task):
         stale = _unmeasured(list(group), baselines, settings)
@@ -53,8 +57,8 @@ def _unmeasured(models: Sequence[LoadedModel], baselines: BaselineStore, setting
     return ()
 
 
-def _run(model: LoadedModel) -> float:
-    spec = default_spec(model.descriptor)
+def _run(model: LoadedModel, **size: int) -> float:
+    spec = default_spec(model.descriptor).model_copy(update=size)
     image = _gradient(spec.width, spec.height) if spec.task == "i2v" else None
     return engine_seconds(model.run(spec, image, lambda _: None).seconds)
 
