@@ -32,10 +32,9 @@ from vdmini_compress.material import sample_input
 
 EACH = (
     {"on_device": True},
-    {"unet_channels_last": True, "vae_channels_last": True, "cudnn_benchmark": True},
-    {"flat_temporal_convolutions": True, "cudnn_benchmark": True},
-    {"compile": "default", "on_device": True},
-    {"compile": "default", "on_device": True, "flat_temporal_convolutions": True},
+    {"fused_blocks": True},
+    {"fused_blocks": True, "on_device": True},
+    {"fused_blocks": True, "on_device": True, "cuda_graphs": True},
 )
 KERNELS = 24
 

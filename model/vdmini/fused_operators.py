@@ -37,9 +37,10 @@ def group_norm(
         return _as_frames(made, x)
     if shift is not None:
         x = x + shift[:, :, None, None]
-    clips = x.unflatten(0, (-1, frames)).transpose(1, 2)
-    normal = functional.group_norm(clips, norm.num_groups, norm.weight, norm.bias, norm.eps)
-    made = normal.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    clips = x if frames == 1 else x.unflatten(0, (-1, frames)).transpose(1, 2)
+    made = functional.group_norm(clips, norm.num_groups, norm.weight, norm.bias, norm.eps)
+    if frames > 1:
+        made = made.transpose(1, 2).flatten(0, 1)
     return functional.silu(made) if silu else made
 
 

@@ -20,7 +20,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from vdmini.cuda_graphs import graph_forward
 from vdmini.fused_blocks import fuse_blocks
 from vdmini.manifest import Record
-from vdmini.temporal_convolution import flatten_temporal_convolutions
 
 Attention = Literal["auto", "flash", "cudnn", "efficient", "math"]
 Compile = Literal["none", "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
@@ -39,9 +38,6 @@ class RuntimeSettings(Record):
 
     unet_channels_last: bool = Field(default=False, description="the U-Net's convolutions see channels innermost")
     vae_channels_last: bool = Field(default=False, description="the VAE's convolutions see channels innermost")
-    flat_temporal_convolutions: bool = Field(
-        default=False, description="convolutions over time alone run as two-dimensional ones, of frames and places"
-    )
     fused_blocks: bool = Field(
         default=False,
         description="channels innermost everywhere, norms with their activation, sums with their bias; see "
@@ -68,7 +64,10 @@ class RuntimeSettings(Record):
 PLAIN = RuntimeSettings()
 """What diffusers does by itself, but for decoding in chunks where memory is short."""
 
-MEASURED: dict[str, RuntimeSettings] = {"cpu": RuntimeSettings(vae_channels_last=True)}
+MEASURED: dict[str, RuntimeSettings] = {
+    "cpu": RuntimeSettings(fused_blocks=True),
+    "cuda": RuntimeSettings(fused_blocks=True, on_device=True, cuda_graphs=True),
+}
 """Device type -> switches that a recorded run in `benchmarks/results` showed to be worth it."""
 
 
@@ -95,8 +94,6 @@ def tune(pipeline: Any, settings: RuntimeSettings) -> None:
             channels_last(model)
         if settings.fused_blocks:
             fuse_blocks(model)
-        if settings.flat_temporal_convolutions:
-            flatten_temporal_convolutions(model)
     if settings.fused_projections:
         pipeline.unet.fuse_qkv_projections()
     if settings.cudnn_benchmark and torch.cuda.is_available():

@@ -55,7 +55,7 @@ def test_bfloat16_changes_little(on_gpu: Engine, teacher_folder: Path) -> None:
     [
         RuntimeSettings(fused_blocks=True, on_device=True),
         RuntimeSettings(fused_blocks=True, on_device=True, cuda_graphs=True),
-        RuntimeSettings(flat_temporal_convolutions=True, unet_channels_last=True, vae_channels_last=True),
+        RuntimeSettings(unet_channels_last=True, vae_channels_last=True),
     ],
     ids=label,
 )

@@ -22,12 +22,13 @@ ANYWHERE = (
     RuntimeSettings(unet_channels_last=True),
     RuntimeSettings(vae_channels_last=True),
     RuntimeSettings(fused_projections=True),
-    RuntimeSettings(flat_temporal_convolutions=True),
     RuntimeSettings(on_device=True),
+    RuntimeSettings(fused_blocks=True),
 )
 ON_A_GPU = (
     RuntimeSettings(cudnn_benchmark=True),
     RuntimeSettings(unet_channels_last=True, vae_channels_last=True, cudnn_benchmark=True),
+    RuntimeSettings(fused_blocks=True, on_device=True, cuda_graphs=True),
     RuntimeSettings(attention="flash"),
     RuntimeSettings(attention="cudnn"),
     RuntimeSettings(attention="efficient"),
