@@ -1,16 +1,22 @@
 """Group normalisation and residual sums of frames whose channels lie innermost in memory.
 
-On a CUDA device with Triton (which torch brings along there) by the kernels of `vdmini.kernels`, elsewhere
-by torch's own operators, which they are tested against.
+On a CUDA device with Triton (which torch brings along there) by the kernels of `vdmini.kernels`, elsewhere by torch's
+own operators, which they are tested against.
 
 Legend: R frames of all clips, C channels, H height, W width, S frames that are normalised together.
 """
 
+import logging
+from functools import cache
 from importlib.util import find_spec
+from subprocess import SubprocessError
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+log = logging.getLogger(__name__)
 
 
 def group_norm(
@@ -29,9 +35,7 @@ def group_norm(
         Of the shape and dtype of `x_RCHW`, channels innermost.
     """
     x = x_RCHW.contiguous(memory_format=torch.channels_last)
-    if _has_kernels(x):
-        from vdmini import kernels  # it needs Triton, which only torch for GPUs brings
-
+    if kernels := _kernels_for(x):
         rows = x.permute(0, 2, 3, 1).flatten(1, 2)
         made = kernels.group_norm(rows, frames, norm.num_groups, norm.weight, norm.bias, norm.eps, shift, silu=silu)
         return _as_frames(made, x)
@@ -53,9 +57,7 @@ def add_branch(x_RCHW: Tensor, branch_RCHW: Tensor, bias_C: Tensor, share: Tenso
         bias_C: that bias.
         share: of the branch, [1] or [R]; all of it by default.
     """
-    if _has_kernels(x_RCHW):
-        from vdmini import kernels  # it needs Triton, which only torch for GPUs brings
-
+    if kernels := _kernels_for(x_RCHW):
         x, branch = (
             one.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).flatten(1, 2)
             for one in (x_RCHW, branch_RCHW)
@@ -63,15 +65,14 @@ def add_branch(x_RCHW: Tensor, branch_RCHW: Tensor, bias_C: Tensor, share: Tenso
         made = kernels.add_branch(x, branch, bias_C, share)
         return _as_frames(made, x_RCHW)
     branch = branch_RCHW + bias_C[:, None, None]
-    return x_RCHW + (branch if share is None else branch * share[:, None, None, None])
+    return x_RCHW + (branch if share is None else branch * share.to(branch.dtype)[:, None, None, None])
 
 
 def gated_gelu(x_MD: Tensor) -> Tensor:
     """Return the first half of the last dimension times GELU of the second: [..., D / 2] for [..., D]."""
-    if _has_kernels(x_MD):
-        from vdmini import kernels  # it needs Triton, which only torch for GPUs brings
-
-        return kernels.gated_gelu(x_MD.reshape(-1, x_MD.shape[-1])).view(*x_MD.shape[:-1], -1)
+    if kernels := _kernels_for(x_MD):
+        made: Tensor = kernels.gated_gelu(x_MD.reshape(-1, x_MD.shape[-1]))
+        return made.view(*x_MD.shape[:-1], -1)
     value, gate = x_MD.chunk(2, dim=-1)
     return value * functional.gelu(gate)
 
@@ -80,6 +81,21 @@ def _as_frames(rows_RPC: Tensor, like_RCHW: Tensor) -> Tensor:
     return rows_RPC.view(len(like_RCHW), *like_RCHW.shape[2:], -1).permute(0, 3, 1, 2)
 
 
-def _has_kernels(x: Tensor) -> bool:
-    """They have no gradients."""
-    return x.is_cuda and not torch.is_grad_enabled() and find_spec("triton") is not None
+@cache
+def _kernels(device: torch.device) -> ModuleType | None:
+    """The kernels, if Triton can build them for a device: it needs a C compiler, which small images lack."""
+    if device.type != "cuda" or find_spec("triton") is None:
+        return None
+    try:
+        from vdmini import kernels  # torch brings Triton along only where there may be GPUs
+
+        kernels.gated_gelu(torch.zeros(1, 2, device=device))
+    except (ImportError, OSError, RuntimeError, SubprocessError) as error:
+        log.warning("Triton can't build kernels (%s); torch's own run, and take longer. Install a C compiler", error)
+        return None
+    return kernels
+
+
+def _kernels_for(x: Tensor) -> ModuleType | None:
+    """None where gradients may be asked for: the kernels have none."""
+    return None if torch.is_grad_enabled() else _kernels(x.device)

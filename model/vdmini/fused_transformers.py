@@ -71,7 +71,7 @@ class FusedTransformer2D(Transformer2DModel):
         """Return [R, C, H, W] for `hidden_states` [R, H W, C] and `residual` [R, C, H, W]."""
         if self.use_linear_projection:
             hidden_states = self.proj_out(hidden_states)
-        frames = hidden_states.view(batch_size, height, width, inner_dim).permute(0, 3, 1, 2)
+        frames = hidden_states.reshape(batch_size, height, width, inner_dim).permute(0, 3, 1, 2)
         return residual + (frames if self.use_linear_projection else self.proj_out(frames))
 
 
@@ -96,7 +96,7 @@ class FusedTransformerTemporal(TransformerTemporalModel):
         told = {"timestep": timestep, "class_labels": class_labels, "cross_attention_kwargs": cross_attention_kwargs}
         for block in self.transformer_blocks:
             rows = block(rows, encoder_hidden_states=encoder_hidden_states, **told)
-        made = self.proj_out(rows).view(-1, height, width, num_frames, channels).permute(0, 3, 1, 2, 4)
+        made = self.proj_out(rows).reshape(-1, height, width, num_frames, channels).permute(0, 3, 1, 2, 4)
         frames = hidden_states + made.reshape(count, height, width, channels).permute(0, 3, 1, 2)
         return TransformerTemporalModelOutput(sample=frames) if return_dict else (frames,)
 
@@ -123,7 +123,7 @@ class FusedTransformerSpatioTemporal(TransformerSpatioTemporalModel):
             rows = spatial(rows, encoder_hidden_states=encoder_hidden_states)
             moved = temporal(rows + when, num_frames=num_frames, encoder_hidden_states=context)
             rows = self.time_mixer(x_spatial=rows, x_temporal=moved, image_only_indicator=image_only_indicator)
-        made = self.proj_out(rows).view(count, height, width, -1).permute(0, 3, 1, 2)
+        made = self.proj_out(rows).reshape(count, height, width, -1).permute(0, 3, 1, 2)
         frames = hidden_states + made
         return TransformerTemporalModelOutput(sample=frames) if return_dict else (frames,)
 

@@ -1,5 +1,9 @@
 """The kernels of fused blocks compute what torch does, in any shape, and a recorded pass is the pass."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,3 +92,19 @@ def test_a_gate_is_gelu() -> None:
     right = value * torch.nn.functional.gelu(gate)
     with torch.no_grad():
         assert float((gated_gelu(x).double() - right).norm() / right.norm()) < 4e-3
+
+
+def test_without_a_compiler_torchs_operators_do_and_the_log_says_so(tmp_path: Path) -> None:
+    asks = """
+import logging, torch
+from vdmini.fused_operators import gated_gelu
+logging.basicConfig()
+x = torch.randn(3, 8, device="cuda:0")
+with torch.inference_mode():
+    made = gated_gelu(x)
+value, gate = x.chunk(2, dim=-1)
+assert torch.allclose(made, value * torch.nn.functional.gelu(gate))
+"""
+    environment = os.environ | {"CC": str(tmp_path / "none"), "TRITON_CACHE_DIR": str(tmp_path)}
+    ran = subprocess.run([sys.executable, "-c", asks], env=environment, capture_output=True, text=True, check=True)
+    assert "Install a C compiler" in ran.stderr

@@ -51,13 +51,15 @@ def test_a_switch_changes_no_clip_by_more_than_rounding(
     assert psnr(engine.generate(**asked(engine)).frames, plain_frames) > 60
 
 
-def test_bfloat16_stays_within_40_db(teacher_folder: Path, plain_frames: NDArray[np.uint8]) -> None:
-    engine = load_engine(
-        teacher_folder,
-        device="cpu",
-        dtype="bfloat16",
-        runtime=RuntimeSettings(unet_channels_last=True, vae_channels_last=True),
-    )
+@pytest.mark.parametrize(
+    "settings",
+    [RuntimeSettings(unet_channels_last=True, vae_channels_last=True), RuntimeSettings(fused_blocks=True)],
+    ids=label,
+)
+def test_bfloat16_stays_within_40_db(
+    teacher_folder: Path, plain_frames: NDArray[np.uint8], settings: RuntimeSettings
+) -> None:
+    engine = load_engine(teacher_folder, device="cpu", dtype="bfloat16", runtime=settings)
     assert psnr(engine.generate(**asked(engine)).frames, plain_frames) >= 40
 
 
