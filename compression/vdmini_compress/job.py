@@ -258,7 +258,7 @@ class Job:
 
     def _importance(self, teacher: Engine) -> ImportanceReport | None:
         path = self.recipe.importance
-        return read_report(path, teacher) if path else None
+        return read_report(path, teacher.manifest.teacher) if path else None
 
     def _save(
         self,

@@ -19,11 +19,14 @@ from vdmini.chunks import frames_at_once
 from vdmini.families import FAMILY_NAMES, family_named
 from vdmini.plan import PlanError, PruningPlan
 from vdmini.student import empty_student
+from vdmini_compress.budget import Budget, search
 from vdmini_compress.dry_run import Size
 from vdmini_compress.estimate import FLOAT16, TFLOPS, Estimate, Model, estimate
+from vdmini_compress.importance import read_report
 from vdmini_compress.planning import PlanningError, PlanReport, Subject, find_subject, plan_report, print_report
 from vdmini_compress.preflight import gibibytes
 from vdmini_compress.recipe import Recipe, RecipeError, load_recipe
+from vdmini_compress.units import UnitCosts
 
 ENCODERS = ("image_encoder", "text_encoder")
 
@@ -58,7 +61,7 @@ def plan_recipe(recipe: Recipe, *, tflops: float = TFLOPS, processes: int = 1) -
     family, subject, encoders, note = _teacher(recipe)
     if subject.vae is None:
         raise PlanningError(f"{recipe.teacher} has no vae/config.json; give the folder of a whole pipeline")
-    plan = _plan(recipe)
+    plan = _plan(recipe, subject)
     report = plan_report(subject, plan)
     pruning = PruningPlan.preset(plan, subject.unet) if isinstance(plan, str) else PruningPlan.of(plan)
     student = empty_student(type(subject.unet), subject.unet.config, pruning)
@@ -68,13 +71,23 @@ def plan_recipe(recipe: Recipe, *, tflops: float = TFLOPS, processes: int = 1) -
     return Planned(report, estimate(recipe, model, tflops=tflops, processes=processes), note)
 
 
-def _plan(recipe: Recipe) -> str | tuple[str, ...]:
-    if isinstance(recipe.plan, str) and "=" in recipe.plan:
+def _plan(recipe: Recipe, subject: Subject) -> str | tuple[str, ...]:
+    """A budget is searched in the recipe's importance report, as the job does it."""
+    if not isinstance(recipe.plan, str) or "=" not in recipe.plan:
+        return recipe.plan
+    if recipe.importance is None:
         raise PlanningError(
-            f"plan {recipe.plan} is a budget, which is searched in measurements of the teacher: "
-            "`vdmini-compress prune TEACHER --budget` shows what it finds"
+            f"plan {recipe.plan} is a budget, which is searched in measurements of the teacher; give the "
+            "importance.json of `vdmini-compress analyze TEACHER` as the recipe's importance"
         )
-    return recipe.plan
+    size = _latents(subject, subject.width, subject.height, subject.num_frames)
+    costs = UnitCosts.of(subject.unet, num_frames=size.num_frames, height=size.height, width=size.width)
+    teacher = read_manifest(recipe.teacher).teacher if recipe.teacher.is_dir() else None
+    try:
+        found = search(read_report(recipe.importance, teacher), subject.unet, costs, Budget.parse(recipe.plan))
+    except ValueError as error:
+        raise PlanningError(str(error)) from error
+    return found.plan.removed
 
 
 def _teacher(recipe: Recipe) -> tuple[str, Subject, int, str]:

@@ -106,6 +106,18 @@ def test_a_folder_that_is_not_there_needs_a_family(small: Recipe, tmp_path: Path
         plan_recipe(small.model_copy(update={"teacher": tmp_path / "none", "family": None}))
 
 
+def test_a_budget_is_searched_in_the_recipes_importance(root: Path, small: Recipe) -> None:
+    report = root / "benchmarks/results/2026-11-26-small-i2v-finished-importance-seed-0.json"
+    wanted = {"plan": "parameters=0.7"}
+    planned = plan_recipe(small.model_copy(update=wanted | {"importance": report}))
+    assert planned.report.student.parameters <= 0.7 * planned.report.teacher.parameters
+    with pytest.raises(PlanningError, match=r"no plan leaves 0\.01 of the parameters or less"):
+        plan_recipe(small.model_copy(update=wanted | {"importance": report, "plan": "parameters=0.01"}))
+    strange = report.with_name("2026-11-26-small-t2v-importance-seed-0.json")
+    with pytest.raises(PlanningError, match="was measured on small-t2v"):
+        plan_recipe(small.model_copy(update=wanted | {"importance": strange}))
+
+
 def test_a_recipe_that_cannot_be_planned_is_one_line(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(root / "compression" / "recipes" / "svd-i2v.yaml")
     assert main(["plan", path, "--set", "plan=latency=0.5"]) == 2

@@ -192,7 +192,7 @@ def test_report_picture_and_json_name_the_measures(output: Path) -> None:
 
 
 def test_a_budget_is_searched_in_what_videos_told(output: Path, i2v: Engine, tmp_path: Path) -> None:
-    report, unet = read_report(output / "importance.json", i2v), i2v.pipeline.unet
+    report, unet = read_report(output / "importance.json", i2v.manifest.teacher), i2v.pipeline.unet
     shares = {"content_lost": 0.01 * report.content_error, "motion_lost": 0.02 * report.motion_error}
     cheap = {**shares, "seconds_saved": 0.04 * report.forward_seconds}
     rows = [
@@ -203,7 +203,7 @@ def test_a_budget_is_searched_in_what_videos_told(output: Path, i2v: Engine, tmp
     path = tmp_path / "importance.json"
     path.write_text(report.model_copy(update={"blocks": (*report.blocks, *rows)}).model_dump_json())
     costs = UnitCosts(100, 100, dict.fromkeys(units_of(unet), (1, 1)))
-    found = search(read_report(path, i2v), unet, costs, Budget("latency", 0.9))
+    found = search(read_report(path, i2v.manifest.teacher), unet, costs, Budget("latency", 0.9))
     assert found.left["latency"] <= 0.9
     assert 0 < found.lost == pytest.approx(0.03 * (1 - found.left["latency"]) / 0.04)
     assert not found.plan.removes(report.blocks[0].name)

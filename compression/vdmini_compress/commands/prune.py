@@ -60,7 +60,7 @@ def _chosen(arguments: argparse.Namespace, engine: "Engine") -> "tuple[PruningPl
     if not arguments.budget:
         names: Any = arguments.plan or ["paper"]
         return resolve_plan(names[0] if len(names) == 1 else tuple(names), engine), {}
-    importance = read_report(arguments.importance, engine) if arguments.importance else None
+    importance = read_report(arguments.importance, engine.manifest.teacher) if arguments.importance else None
     found = search_budget(arguments.budget, engine, importance)
     return found.plan, {"lost": found.lost} | dict(found.left)
 
