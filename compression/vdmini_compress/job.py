@@ -26,7 +26,7 @@ from vdmini.student import build_student
 from vdmini.weights import save_pipeline
 from vdmini_compress import latency, preflight
 from vdmini_compress.data import Cache
-from vdmini_compress.decoder.job import DecoderJob
+from vdmini_compress.decoder.job import MEASURES, DecoderJob, taken
 from vdmini_compress.decoder.measure import DecoderMeasures
 from vdmini_compress.distill import Distillation, heal
 from vdmini_compress.evaluate import Scores
@@ -117,6 +117,8 @@ class Job:
         family, wanted = teacher.manifest.family, self.recipe.family
         if wanted not in (None, family):
             raise ArtifactError(f"{self.recipe.teacher} is of family {family}, and the recipe is for {wanted}")
+        if self.recipe.decoder and self.recipe.decoder.taken_from:
+            taken(self.recipe.decoder.taken_from, teacher.pipeline.vae)  # or it would fail after the healing
 
     def _prepare(self, teacher: Engine, plan: PruningPlan) -> None:
         """Check disk and memory and open the work folder; one that another recipe left is emptied."""
@@ -273,7 +275,7 @@ class Job:
         with replacing(self.output) as folder:
             save_pipeline(student.pipeline, folder)
             if spent.decoder:
-                (folder / "decoder.json").write_text(spent.decoder.model_dump_json(indent=2) + "\n")
+                (folder / MEASURES).write_text(spent.decoder.model_dump_json(indent=2) + "\n")
             manifest = student.manifest.model_copy(
                 update={
                     "teacher": teacher_id(self.recipe.teacher, student.manifest),
@@ -299,6 +301,7 @@ def portable(recipe: Recipe) -> dict[str, Any]:
     videos = plain["data"]["videos"] or {}
     places = (
         (plain["decoder"] or {}, "perceptual"),
+        (plain["decoder"] or {}, "taken_from"),
         (plain, "teacher"),
         (plain, "importance"),
         (plain["distill"], "encoder"),

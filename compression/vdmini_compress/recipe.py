@@ -186,8 +186,10 @@ def _resolved(recipe: Recipe, base: Path) -> Recipe:
     if distill.encoder:
         distill = distill.model_copy(update={"encoder": (base / distill.encoder).resolve()})
     decoder = recipe.decoder
-    if decoder and decoder.perceptual:
-        decoder = decoder.model_copy(update={"perceptual": (base / decoder.perceptual).resolve()})
+    if decoder:
+        given = {name: getattr(decoder, name) for name in ("perceptual", "taken_from")}
+        found = {name: (base / path).resolve() for name, path in given.items() if path}
+        decoder = decoder.model_copy(update=found)
     importance = recipe.importance and (base / recipe.importance).resolve()
     places = {"teacher": (base / recipe.teacher).resolve(), "importance": importance}
     return recipe.model_copy(update=places | {"data": data, "distill": distill, "decoder": decoder})

@@ -124,7 +124,7 @@ def _training(recipe: Recipe, subject: Subject) -> Size:
 def _decoded(recipe: Recipe, subject: Subject) -> Size | None:
     """What the decoder is healed on at a time."""
     wanted = recipe.decoder
-    if wanted is None:
+    if wanted is None or wanted.taken_from is not None:
         return None
     chunk = min(subject.num_frames, frames_at_once(subject.width, subject.height))
     whole = _latents(subject, subject.width, subject.height, min(wanted.frames or chunk, subject.num_frames))

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 NAME = "decoder"
 HELP = "compress the VAE decoder of a teacher or a student: layers out, channels pruned, healed, measured"
-MEASURES = "decoder.json"
-"""Where an artifact keeps what was measured on its decoder."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -107,6 +105,7 @@ def save(
     from vdmini.artifact import replacing, write_manifest
     from vdmini.engine import Engine
     from vdmini.weights import save_pipeline
+    from vdmini_compress.decoder.job import MEASURES
     from vdmini_compress.pruning import cost_of, teacher_id
 
     old = engine.manifest

@@ -1,5 +1,6 @@
 """Compresses the decoder of one artifact: film, prune, heal, measure; every stage keeps its result in a work folder."""
 
+import copy
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from vdmini.artifact import verify
 from vdmini.chunks import frames_at_once
 from vdmini.decoder_channels import widths_of
 from vdmini.engine import Engine
@@ -20,7 +22,7 @@ from vdmini.small_decoder import SMALL_VAE_CLASSES, empty_small_vae
 from vdmini_compress.decoder import choose, heal
 from vdmini_compress.decoder.films import FilmMaker, Films, SmallWorldFilms
 from vdmini_compress.decoder.measure import DecoderMeasures, measure
-from vdmini_compress.decoder.perceptual import features_of
+from vdmini_compress.decoder.perceptual import Features, features_of
 from vdmini_compress.decoder.prune import without_channels, without_layers
 from vdmini_compress.decoder.settings import DecoderSettings
 from vdmini_compress.pruning import latent_size
@@ -38,6 +40,10 @@ MULTIPLES = {"cpu": 16, "cuda": 32}
 
 SEARCH_RUNS = 8
 """Timed pairs of each candidate of the search; the final measurement takes more."""
+
+
+MEASURES = "decoder.json"
+"""Where an artifact keeps what was measured on its decoder."""
 
 
 class DecoderJob:
@@ -78,15 +84,23 @@ class DecoderJob:
         vae, wanted = self.engine.pipeline.vae, self.settings
         refuse_foreign_vae(vae)
         self.maker.refuse(self.engine)
-        features = features_of(vae, wanted.perceptual)
-        self._prepare()
-        films = self._films("films", wanted.clips, held_out=False)
-        small = self._pruned(films)
-        healing = heal.Healing(small, films, features, wanted, self.seed)
-        seconds = heal.heal(healing, self.work / "heal", seed=self.seed, report=lambda line: self.say(f"heal: {line}"))
-        small = as_stored(small)
+        if wanted.taken_from is None:
+            features = features_of(vae, wanted.perceptual)
+            self._prepare()
+            small, seconds = self._healed(features)
+        else:
+            self._prepare()
+            small, seconds = taken(wanted.taken_from, vae)
         held_out = self._films("held-out", wanted.held_out, held_out=True)
         return small, self._measures(small, held_out, seconds)
+
+    def _healed(self, features: Features) -> tuple[Any, float]:
+        """The VAE with a pruned and healed decoder, and the seconds of healing."""
+        films = self._films("films", self.settings.clips, held_out=False)
+        small = self._pruned(films)
+        healing = heal.Healing(small, films, features, self.settings, self.seed)
+        seconds = heal.heal(healing, self.work / "heal", seed=self.seed, report=lambda line: self.say(f"heal: {line}"))
+        return as_stored(small), seconds
 
     def _prepare(self) -> None:
         """Open the work folder."""
@@ -173,6 +187,30 @@ def chunk_of(engine: Engine) -> torch.Tensor:
     channels = int(engine.pipeline.vae.config.latent_channels)
     shape = (1, frames, channels, size["height"], size["width"])
     return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(engine.torch_device)
+
+
+def taken(folder: Path, stock: Any) -> tuple[Any, float]:
+    """The VAE of an artifact whose decoder was compressed for the same VAE, and the seconds that healing it took.
+
+    Raises:
+        vdmini.artifact.ArtifactError: when a file is missing or damaged.
+        ValueError: when its decoder isn't compressed, or its latents are another VAE's.
+    """
+    verify(folder)
+    small_class = SMALL_VAE_CLASSES[type(stock)]
+    named = json.loads((folder / "vae" / "config.json").read_text())["_class_name"]
+    if named != small_class.__name__:
+        raise ValueError(f"{folder} has the decoder of {named}; give an artifact with a {small_class.__name__}")
+    small: Any = small_class.from_pretrained(folder / "vae", local_files_only=True)  # type: ignore[attr-defined]
+    small = as_stored(small).to(stock.device).eval().requires_grad_(False)
+    own = as_stored(copy.deepcopy(stock)).state_dict()
+    if any(not torch.equal(value, own[name]) for name, value in small.state_dict().items() if not _decodes(name)):
+        raise ValueError(f"the VAE of {folder} has another encoder; give an artifact that was made from this teacher")
+    return small, DecoderMeasures.model_validate_json((folder / MEASURES).read_text()).heal_seconds
+
+
+def _decodes(name: str) -> bool:
+    return name.startswith(("decoder.", "post_quant_conv."))
 
 
 def refuse_foreign_vae(vae: Any) -> None:

@@ -50,6 +50,11 @@ class DecoderSettings(Record):
         default=None,
         description="weights of VGG16 or of LPIPS on it (.safetensors, .pth); the frozen VAE encoder by default",
     )
+    taken_from: Path | None = Field(
+        default=None,
+        description="an artifact of the same teacher whose decoder is compressed already: it is taken over and "
+        "measured, and nothing else here but `held_out` and `runs` counts",
+    )
     perceptual_frames: int = Field(default=1, ge=1, description="frames of each clip whose features are compared")
     checkpoint_every: int = Field(default=100, ge=1, description="steps between checkpoints")
     held_out: int = Field(default=32, ge=4, le=10_000, description="held-out clips that it is measured on")
