@@ -66,8 +66,11 @@ def idle(worth: dict[str, float]) -> bool:
 
 
 def correlations(reports: Sequence[ImportanceReport]) -> dict[str, Any]:
-    """Spearman's correlation of each measure with depth, over each seed's pairs; idle ones have no share."""
-    found: dict[str, list[float]] = {name: [] for name in MEASURES[:3]}
+    """Spearman's correlation of each measure with depth, over each seed's pairs; idle ones have no share.
+
+    None where a seed's pairs that do something are all equally deep.
+    """
+    found: dict[str, list[float | None]] = {name: [] for name in MEASURES[:3]}
     for report in reports:
         pairs = [
             (depth_of(block, report.stages - 1), measured(block, report))
@@ -76,8 +79,9 @@ def correlations(reports: Sequence[ImportanceReport]) -> dict[str, Any]:
         ]
         for name, values in found.items():
             rows = [(depth, worth[name]) for depth, worth in pairs if name != "motion_share" or not idle(worth)]
-            values.append(float(spearmanr(*zip(*rows, strict=True)).statistic))
-    return {name: spread(values) for name, values in found.items()}
+            some_depths = len({depth for depth, _ in rows}) > 1
+            values.append(float(spearmanr(*zip(*rows, strict=True)).statistic) if some_depths else None)
+    return {name: None if None in values else spread(values) for name, values in found.items()}
 
 
 def idle_pairs(reports: Sequence[ImportanceReport]) -> list[str]:
