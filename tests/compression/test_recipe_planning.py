@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from vdmini.families import FAMILY_NAMES
+from vdmini_compress import recipe_planning
 from vdmini_compress.cli import main
 from vdmini_compress.estimate import PEAK
 from vdmini_compress.footprint import Footprint, Precision
@@ -106,7 +107,10 @@ def test_a_folder_that_is_not_there_needs_a_family(small: Recipe, tmp_path: Path
         plan_recipe(small.model_copy(update={"teacher": tmp_path / "none", "family": None}))
 
 
-def test_a_budget_is_searched_in_the_recipes_importance(root: Path, small: Recipe) -> None:
+def test_a_budget_is_searched_in_the_recipes_importance(
+    root: Path, small: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe_planning, "estimate", lambda *_, **__: None)  # the test above takes its time
     report = root / "benchmarks/results/2026-11-26-small-i2v-finished-importance-seed-0.json"
     wanted = {"plan": "parameters=0.7"}
     planned = plan_recipe(small.model_copy(update=wanted | {"importance": report}))
