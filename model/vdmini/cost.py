@@ -18,6 +18,7 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from vdmini.families import family_of
+from vdmini.fused_transformers import FusedCrossAttention
 from vdmini.small_decoder import VDMiniAutoencoderKL, VDMiniAutoencoderKLTemporalDecoder
 
 VAE_CLASSES: dict[str, type[nn.Module]] = {
@@ -71,12 +72,14 @@ def unet_cost(unet: Any, *, num_frames: int, height: int, width: int) -> ModelCo
     Returns:
         Costs by the teacher's stages; a removed stage costs nothing, and `other` is everything outside the stages.
     """
-    return _cost(unet, _stage_modules(unet), _inputs(unet, num_frames, height, width))
+    plain = _as_built(unet)
+    return _cost(plain, _stage_modules(plain), _inputs(plain, num_frames, height, width))
 
 
 def unet_flops(unet: Any, *, num_frames: int, height: int, width: int) -> dict[str, int]:
     """FLOPs of the same pass by the name of every module that computes any; '' is the whole U-Net."""
-    return _flops_by_module(unet, _inputs(unet, num_frames, height, width))
+    plain = _as_built(unet)
+    return _flops_by_module(plain, _inputs(plain, num_frames, height, width))
 
 
 def activation_bytes(unet: Any, *, num_frames: int, height: int, width: int) -> int:
@@ -138,6 +141,16 @@ def empty_vae(vae_class: type[nn.Module], config: Mapping[str, Any]) -> Any:
     with torch.device("meta"):
         vae = build(**{key: value for key, value in config.items() if not key.startswith("_")})
     return vae.to("meta")
+
+
+def _as_built(unet: Any) -> Any:
+    """A U-Net as its config builds it: one that was fused skips operations, which belong to what a model costs."""
+    if not any(isinstance(module, FusedCrossAttention) for module in unet.modules()):
+        return unet
+    build: Callable[..., nn.Module] = type(unet)
+    with torch.device("meta"):
+        plain = build(**{key: value for key, value in unet.config.items() if not key.startswith("_")})
+    return plain.to("meta").eval()
 
 
 def _stage_modules(unet: Any) -> dict[str, str]:

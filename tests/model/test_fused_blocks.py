@@ -10,6 +10,8 @@ from diffusers.models.resnet import ResnetBlock2D, SpatioTemporalResBlock
 from torch import Tensor, nn
 
 import vdmini
+from vdmini import cost
+from vdmini.cost import unet_cost
 from vdmini.fused_blocks import (
     FusedGroupNormSiLU,
     FusedResnetBlock2D,
@@ -72,6 +74,16 @@ def test_a_u_net_makes_the_same_of_clips_side_by_side(unet: Any, tokens: int) ->
 def test_a_single_clip_with_a_single_token_is_the_same_too(unet: Any) -> None:
     inputs = {name: value[:1] for name, value in inputs_of(unet, 1).items()}
     assert close(fused(unet)(**inputs).sample, unet(**inputs).sample)
+
+
+def test_a_fused_u_net_costs_what_it_is_built_of(unet: Any) -> None:
+    student = build_student(unet, PruningPlan.preset("paper", unet)).eval()
+    for model in (unet, student):
+        size = {"num_frames": 2, "height": 8, "width": 8}
+        before = unet_cost(model, **size)
+        cost._COUNTED.clear()  # or the plain count would stand for both
+        assert unet_cost(fused(model), **size) == before
+        cost._COUNTED.clear()
 
 
 @torch.no_grad()
