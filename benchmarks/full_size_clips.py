@@ -177,15 +177,10 @@ def engines(
 def main() -> None:
     """Run what the command line asks for and write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("family", choices=("svd", "videocrafter2"))
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE")
+    add_subject(parser)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--decoder-latency", type=float, default=0.3)
     parser.add_argument("--runtime", type=json.loads, default=None, help="JSON: our engine's switches")
-    parser.add_argument("--width", type=int, default=None, help="channels of the first stage")
-    parser.add_argument("--size", type=int, nargs=2, default=None, metavar=("WIDTH", "HEIGHT"))
-    parser.add_argument("--frames", type=int, default=None)
-    parser.add_argument("--device", default=None)
     arguments = parser.parse_args()
     quiet_libraries()
     device, family = pick_device(arguments.device), family_named(arguments.family)
@@ -210,6 +205,16 @@ def main() -> None:
     for name, one in found.items():
         against = {other: ratio.median for other, ratio in one.against.items()}
         print(name, {stage: spread.median for stage, spread in one.seconds.items()}, against, one.matmul_share)
+
+
+def add_subject(parser: argparse.ArgumentParser) -> None:
+    """Arguments that say what is timed, and where the record goes."""
+    parser.add_argument("family", choices=("svd", "videocrafter2"))
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--width", type=int, default=None, help="channels of the first stage")
+    parser.add_argument("--size", type=int, nargs=2, default=None, metavar=("WIDTH", "HEIGHT"))
+    parser.add_argument("--frames", type=int, default=None)
+    parser.add_argument("--device", default=None)
 
 
 def subject(family: Family, arguments: argparse.Namespace) -> FullSize:

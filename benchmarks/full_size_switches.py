@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from full_size_clips import copied, engine_of, subject
+from full_size_clips import add_subject, copied, engine_of, subject
 from provenance import provenance
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
@@ -57,15 +57,10 @@ def kernels(engine: Engine, conditions: dict[str, Any]) -> list[dict[str, Any]]:
 def main() -> None:
     """Run what the command line asks for, writing the record after each setting."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("family", choices=("svd", "videocrafter2"))
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE")
+    add_subject(parser)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--settings", type=json.loads, nargs="+", default=list(EACH), metavar="JSON")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start no other setting after so long")
-    parser.add_argument("--width", type=int, default=None, help="channels of the first stage")
-    parser.add_argument("--size", type=int, nargs=2, default=None, metavar=("WIDTH", "HEIGHT"))
-    parser.add_argument("--frames", type=int, default=None)
-    parser.add_argument("--device", default=None)
     arguments = parser.parse_args()
     quiet_libraries()
     begin, device, family = time.monotonic(), pick_device(arguments.device), family_named(arguments.family)

@@ -34,6 +34,7 @@ from vdmini.fused_transformers import (
     FusedTransformerSpatioTemporal,
     FusedTransformerTemporal,
     usual_cross_attention,
+    usual_spatio_temporal,
     usual_transformer,
 )
 
@@ -194,6 +195,6 @@ FUSED: tuple[tuple[type[nn.Module], type[nn.Module], Any], ...] = (
     (Attention, FusedCrossAttention, usual_cross_attention),
     (Transformer2DModel, FusedTransformer2D, usual_transformer),
     (TransformerTemporalModel, FusedTransformerTemporal, lambda _: True),
-    (TransformerSpatioTemporalModel, FusedTransformerSpatioTemporal, lambda _: True),
+    (TransformerSpatioTemporalModel, FusedTransformerSpatioTemporal, usual_spatio_temporal),
 )
 """Stock class, the one in its place, and whether a block is as usual."""

@@ -151,6 +151,11 @@ def usual_cross_attention(attention: Any) -> bool:
     )
 
 
+def usual_spatio_temporal(transformer: Any) -> bool:
+    """Whether its temporal blocks can be told of a context that isn't copied for every place."""
+    return all(usual_cross_attention(block.attn2) for block in transformer.temporal_transformer_blocks if block.attn2)
+
+
 def usual_transformer(transformer: Any) -> bool:
     """Whether it sees frames rather than patches or tokens."""
     return bool(transformer.is_input_continuous)
