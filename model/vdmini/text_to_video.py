@@ -138,7 +138,7 @@ class VDMiniTextToVideoPipeline(DiffusionPipeline):
         device = self._execution_device
         text = self.encode_prompt(prompts)
         condition = self._condition(len(prompts), guidance_scale, fps)
-        self._set_timesteps(num_inference_steps, device)
+        self.scheduler.set_timesteps(timesteps=spaced_timesteps(self.scheduler, num_inference_steps), device=device)
         if latents is None:
             shape = (len(prompts), int(self.unet.config.in_channels), num_frames, *self._cells(height, width))
             latents = randn_tensor(shape, generator=generator, device=device, dtype=text.dtype)
@@ -152,18 +152,6 @@ class VDMiniTextToVideoPipeline(DiffusionPipeline):
             return TextToVideoOutput(frames=clean)
         video = self.decode_latents(clean, decode_chunk_size or num_frames)
         return TextToVideoOutput(frames=self.video_processor.postprocess_video(video, output_type))
-
-    def _set_timesteps(self, count: int, device: Any) -> None:
-        """Every so many of the timesteps that the model was distilled on, from the noisiest, as its authors sample.
-
-        diffusers' own spacing is the same where `count` divides their number; 16 of T2V-Turbo's 200 do not.
-        """
-        known = int(self.scheduler.config.original_inference_steps)
-        if not 1 <= count <= known:
-            raise ValueError(f"num_inference_steps is {count}; give 1 to {known}, which the model was distilled on")
-        apart = int(self.scheduler.config.num_train_timesteps) // known
-        spaced = [apart * (known - index * (known // count)) - 1 for index in range(count)]
-        self.scheduler.set_timesteps(timesteps=spaced, device=device)
 
     def _cells(self, height: int | None, width: int | None) -> tuple[int, int]:
         """Height and width of the latents; the U-Net's own where nothing is asked."""
@@ -184,3 +172,22 @@ class VDMiniTextToVideoPipeline(DiffusionPipeline):
         noisiest = self.scheduler.config.num_train_timesteps * (1 - percentage)
         motion = motion_condition(timestep.expand(len(condition)), motion_gs, noisiest)
         return torch.cat([condition, motion], dim=1)
+
+
+def spaced_timesteps(scheduler: Any, count: int) -> list[int]:
+    """Every so many of the timesteps that a model was distilled on, from the noisiest, as T2V-Turbo's authors sample.
+
+    diffusers' own spacing is the same where `count` divides their number; 16 of T2V-Turbo's 200 do not.
+
+    Args:
+        scheduler: an `LCMScheduler`; its config tells how many there are.
+        count: how many to take.
+
+    Raises:
+        ValueError: more than there are, or none.
+    """
+    known = int(scheduler.config.original_inference_steps)
+    if not 1 <= count <= known:
+        raise ValueError(f"num_inference_steps is {count}; give 1 to {known}, which the model was distilled on")
+    apart = int(scheduler.config.num_train_timesteps) // known
+    return [apart * (known - index * (known // count)) - 1 for index in range(count)]

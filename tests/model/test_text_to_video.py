@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from vdmini.engine import load_engine
+from vdmini.families import family_named
 
 PUBLISHED = {
     4: [999, 749, 499, 249],
@@ -30,6 +31,7 @@ def test_timesteps_are_the_published_ones(pipeline: Any, steps: int) -> None:
 
     pipeline("a red circle", num_frames=1, num_inference_steps=steps, output_type="latent", callback_on_step_end=note)
     assert seen == PUBLISHED[steps]
+    assert family_named("videocrafter2").timesteps(pipeline.scheduler, steps).tolist() == seen  # what students learn
 
 
 @pytest.mark.parametrize("steps", [0, 201])

@@ -13,7 +13,7 @@ from vdmini.families import unet3d
 from vdmini.families.base import FullSize, Inputs, Lesson, StepDone
 from vdmini.manifest import Defaults, Limits
 from vdmini.removal import remove_blocks, stock_arguments_and_removed_blocks
-from vdmini.text_to_video import VDMiniTextToVideoPipeline
+from vdmini.text_to_video import VDMiniTextToVideoPipeline, spaced_timesteps
 from vdmini.unet3d_fps import UNet3DFpsConditionModel, guidance_scale_embedding, timestep_condition
 
 
@@ -118,9 +118,7 @@ class VideoCrafter2:
 
     def timesteps(self, scheduler: Any, count: int) -> Tensor:
         """The timesteps that sampling in `count` steps visits, int64, falling."""
-        scheduler.set_timesteps(count, original_inference_steps=scheduler.config.original_inference_steps)
-        timesteps: Tensor = scheduler.timesteps.clone()
-        return timesteps
+        return torch.tensor(spaced_timesteps(scheduler, count))
 
     def condition(self, unet: Any, guidance_scale_B: Tensor, fps_B: Tensor) -> Tensor | None:
         """Guidance embedding and fps, as `vdmini.unet3d_fps.timestep_condition` packs them."""
