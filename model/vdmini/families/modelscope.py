@@ -32,7 +32,7 @@ class VDMiniUNet3DCondition(UNet3DConditionModel):
         remove_blocks(self, removed_blocks)
 
 
-class ModelScope:
+class ModelScope(unet3d.OnUNet3D):
     """Text to video with the stock `UNet3DConditionModel`, any scheduler of its folder and classifier-free guidance."""
 
     name = "modelscope"
@@ -67,9 +67,6 @@ class ModelScope:
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(device)
 
-    def work_on_device(self, pipeline: Any) -> None:
-        """Nothing to do: it is given no pictures."""
-
     def generate(self, pipeline: Any, inputs: Inputs, step_done: StepDone) -> Tensor:
         """Generate a clip from `inputs.prompt`; above a `guidance_scale` of 1, each step passes the U-Net twice."""
         if not inputs.prompt:
@@ -87,22 +84,6 @@ class ModelScope:
         )
         frames: Tensor = made.frames[0]
         return frames
-
-    def count_tokens(self, pipeline: Any, prompt: str) -> int:
-        """Tokens of a prompt, start and end included."""
-        return len(pipeline.tokenizer(prompt).input_ids)
-
-    def taps(self, unet: Any) -> dict[str, str]:
-        """See `vdmini.families.unet3d.taps`."""
-        return unet3d.taps(unet)
-
-    def decoder_parameters(self, pipeline: Any) -> int:
-        """Parameters of the VAE's decoder and the convolution before it."""
-        return unet3d.decoder_parameters(pipeline.vae)
-
-    def unet_inputs(self, unet: Any, num_frames: int, height: int, width: int, device: torch.device) -> dict[str, Any]:
-        """See `vdmini.families.unet3d.unet_inputs`."""
-        return unet3d.unet_inputs(unet, num_frames, height, width, device)
 
     def encode_prompts(self, pipeline: Any, prompts: list[str]) -> Tensor:
         """The text encoder's last layer; ModelScope's has one layer fewer than CLIP, so that is CLIP's penultimate."""

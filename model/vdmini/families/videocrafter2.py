@@ -28,7 +28,7 @@ class VDMiniUNet3D(UNet3DFpsConditionModel):
         remove_blocks(self, removed_blocks)
 
 
-class VideoCrafter2:
+class VideoCrafter2(unet3d.OnUNet3D):
     """Text to video with `UNet3DFpsConditionModel` and an LCM sampler with distilled guidance."""
 
     name = "videocrafter2"
@@ -67,9 +67,6 @@ class VideoCrafter2:
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(device)
 
-    def work_on_device(self, pipeline: Any) -> None:
-        """Nothing to do: it is given no pictures."""
-
     def generate(self, pipeline: Any, inputs: Inputs, step_done: StepDone) -> Tensor:
         """Generate a clip from `inputs.prompt`."""
         if not inputs.prompt:
@@ -94,22 +91,10 @@ class VideoCrafter2:
         frames: Tensor = made.frames[0]
         return frames
 
-    def count_tokens(self, pipeline: Any, prompt: str) -> int:
-        """Tokens of a prompt, start and end included."""
-        return len(pipeline.tokenizer(prompt).input_ids)
-
-    def taps(self, unet: Any) -> dict[str, str]:
-        """See `vdmini.families.unet3d.taps`."""
-        return unet3d.taps(unet)
-
-    def decoder_parameters(self, pipeline: Any) -> int:
-        """Parameters of the VAE's decoder and the convolution before it."""
-        return unet3d.decoder_parameters(pipeline.vae)
-
     def unet_inputs(self, unet: Any, num_frames: int, height: int, width: int, device: torch.device) -> dict[str, Any]:
-        """Those of `vdmini.families.unet3d.unet_inputs`, guidance and fps."""
+        """Those of other families on this U-Net, guidance and fps."""
         conditions = torch.ones(1, (unet.config["time_cond_proj_dim"] or 0) + 1, dtype=unet.dtype, device=device)
-        return unet3d.unet_inputs(unet, num_frames, height, width, device) | {"timestep_cond": conditions}
+        return super().unet_inputs(unet, num_frames, height, width, device) | {"timestep_cond": conditions}
 
     def encode_prompts(self, pipeline: Any, prompts: list[str]) -> Tensor:
         """See `VDMiniTextToVideoPipeline.encode_prompt`."""
