@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 import torch
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
+from vdmini import video as module
 from vdmini_serve.api.store import ApiStore
 from vdmini_serve.contract import keys
 from vdmini_serve.contract.job import Job
@@ -171,3 +174,64 @@ def test_a_picture_reaches_the_model_as_it_is(picture):
 
     with Image.open(io.BytesIO(picture)) as image:
         assert _decode(picture).tobytes() == image.convert("RGB").tobytes()
+
+
+class Meanwhile:
+    """Holds an MP4 back until the next job's clip is being made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.denoising = threading.Event()
+        write = module.write_mp4
+        monkeypatch.setattr(module, "write_mp4", lambda *given, **more: (self.wait(), write(*given, **more)))
+
+    def wait(self) -> None:
+        self.denoising.wait(20)
+
+
+def test_an_mp4_is_written_while_the_next_clip_is_made(redis_url, settings, models, monkeypatch):
+    meanwhile = Meanwhile(monkeypatch)
+    chosen = settings.model_copy(update={"overlap_mp4": True})
+    with Redis.from_url(redis_url) as redis:
+        redis.flushdb()
+        runner = Runner(chosen, WorkerStore(redis, chosen, "me"), models)
+        first, second = "c" * 32, "d" * 32
+        asyncio.run(accept(redis_url, chosen, models, first, second))
+        runner.run(first)
+        assert redis.hget(keys.job_key(first), "status") == b"running"
+        assert redis.exists(keys.lease_key(first))
+        beat = runner.store.beat
+        monkeypatch.setattr(
+            runner.store, "beat", lambda claim, *share: (share and meanwhile.denoising.set(), beat(claim, *share))[1]
+        )
+        runner.run(second)
+        runner.aftermath.close()
+        assert [redis.hget(keys.job_key(job), "status") for job in (first, second)] == [b"succeeded"] * 2
+        assert len(list(chosen.results_dir.iterdir())) == 2
+
+
+async def accept(redis_url: str, settings: Settings, models: dict[str, LoadedModel], *ids: str) -> None:
+    student = next(model for model in models.values() if model.descriptor.variant == "vdmini")
+    async with AsyncRedis.from_url(redis_url, decode_responses=True) as client:
+        for job_id in ids:
+            await ApiStore(client, settings).create(job_id, default_spec(student.descriptor), None)
+
+
+def test_a_store_that_is_away_while_an_mp4_is_committed_leaves_the_job_to_the_reaper(
+    redis_url, settings, models, monkeypatch, caplog
+):
+    chosen = settings.model_copy(update={"overlap_mp4": True})
+    with Redis.from_url(redis_url) as redis:
+        redis.flushdb()
+        runner = Runner(chosen, WorkerStore(redis, chosen, "me"), models)
+        asyncio.run(accept(redis_url, chosen, models, JOB))
+
+        def away(*_: object, **__: object) -> bool:
+            raise RedisConnectionError("away")
+
+        monkeypatch.setattr(runner.store, "finish", away)
+        runner.run(JOB)
+        runner.aftermath.close()
+        assert redis.hget(keys.job_key(JOB), "status") == b"running"
+        assert "could not be stored" in caplog.text
+        renewed = [thread for thread in threading.enumerate() if thread.name == "lease"]
+        assert not renewed

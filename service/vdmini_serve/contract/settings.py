@@ -35,6 +35,12 @@ class Settings(BaseSettings):
         "by default what was measured to pay on such a device",
     )
 
+    overlap_mp4: bool | None = Field(
+        default=None,
+        description="whether a job's MP4 is written while the next job's clip is made; by default on a GPU, since on a "
+        "CPU both want the same cores",
+    )
+
     max_upload_bytes: int = Field(default=20 * 2**20, ge=1, description="largest image file")
     max_image_pixels: int = Field(default=40_000_000, ge=1, description="largest image, width x height")
     max_prompt_characters: int = Field(default=2000, ge=1, description="longest prompt")

@@ -68,6 +68,12 @@ class Child:
         finally:
             self._say("idle")
 
+    def stop(self) -> None:
+        """Finish what is being written, and leave the list of workers."""
+        if self.runner is not None:
+            self.runner.aftermath.close()
+        self.store.retire()
+
     def _say(self, state: str, **changes: Any) -> None:
         self.beat = self.beat.model_copy(update={"state": state, "at": time.time(), **changes})
         self.store.publish_beat(self.beat)
@@ -107,7 +113,7 @@ def create_worker(settings: Settings, owner: str) -> Celery:
 
     def stop_child(**_: Any) -> None:
         for child in children:
-            child.store.retire()
+            child.stop()
 
     def keep_our_logging(**_: Any) -> None:
         """Being connected is all it takes: Celery then sets up no logging of its own."""

@@ -5,7 +5,8 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from vdmini_serve.contract.job import ENGINE_STAGES, JobResult
 from vdmini_serve.contract.problem import Problem, ProblemError, ProblemKind, problem
 from vdmini_serve.contract.samples import sample_key
 from vdmini_serve.contract.settings import Settings
+from vdmini_serve.worker.aftermath import Aftermath
 from vdmini_serve.worker.baseline import BaselineStore
 from vdmini_serve.worker.models import LoadedModel
 from vdmini_serve.worker.store import Claim, WorkerStore
@@ -35,7 +37,7 @@ class CancelledError(Exception):
 
 
 class Runner:
-    """Runs jobs, one at a time.
+    """Runs jobs; the next one may begin while the last one's MP4 is written.
 
     Args:
         settings: where results go, how often to renew the lease.
@@ -46,22 +48,41 @@ class Runner:
     def __init__(self, settings: Settings, store: WorkerStore, models: Mapping[str, LoadedModel]) -> None:
         self.settings, self.store, self.models = settings, store, models
         self.baselines = BaselineStore(store.redis)
+        on_a_gpu = any(not model.device.startswith("cpu") for model in models.values())
+        self.aftermath = Aftermath(beside=on_a_gpu if settings.overlap_mp4 is None else settings.overlap_mp4)
 
     def run(self, job_id: str) -> None:
-        """Run a job that a message names, unless it is finished or alive elsewhere."""
+        """Run a job that a message names, unless it is finished or alive elsewhere.
+
+        When it returns the clip is made, but with `overlap_mp4` its file may not be written yet. Should the worker die
+        then, the job's lease runs out and the reaper gives it back to the queue.
+        """
         claim = self.store.claim(job_id)
         if claim is None:
             log.info("nothing to do for job %s", job_id)
             return
-        path = self.settings.result_path(claim.id, claim.attempt)
+        with ExitStack() as held:
+            held.enter_context(self._answering(claim))
+            held.enter_context(self._lease(claim))
+            started = time.perf_counter()
+            model = self._model(claim)
+            generation = self._generate(model, claim)
+            generated = time.perf_counter() - started
+            self.aftermath.submit(partial(self._store, held.pop_all(), model, claim, generation, generated))
+
+    @contextmanager
+    def _answering(self, claim: Claim) -> Iterator[None]:
+        """Whatever goes wrong inside becomes the job's last state."""
         try:
-            with self._lease(claim):
-                self._attempt(claim, path)
+            yield
         except RedisError:
-            raise  # whether the job was finished is unknown: the file stays, the message comes again
+            raise  # whether the job was finished is unknown: the file stays, the job is given to an attempt again
         except Exception as error:  # noqa: BLE001  # the edge of a job; logged with its traceback below
-            path.unlink(missing_ok=True)
+            self._path(claim).unlink(missing_ok=True)
             self._give_up(claim, error)
+
+    def _path(self, claim: Claim) -> Path:
+        return self.settings.result_path(claim.id, claim.attempt)
 
     def _give_up(self, claim: Claim, error: Exception) -> None:
         match error:
@@ -75,23 +96,25 @@ class Runner:
                 log.error("job %s attempt %d failed", claim.id, claim.attempt, exc_info=error)
                 self.store.finish(claim, "failed", error=_explain(error, claim.id))
 
-    def _attempt(self, claim: Claim, path: Path) -> None:
+    def _model(self, claim: Claim) -> LoadedModel:
         model = self.models.get(claim.spec.model)
         if model is None:
             detail = f"model {claim.spec.model} is not loaded here any more; send the request again"
             raise ProblemError(ProblemKind.NO_MODEL_LOADED, detail)
-        started = time.perf_counter()
-        generation = self._generate(model, claim)
-        stages = dict(generation.seconds)
-        stages["mp4"] = _write(generation, path, claim)
-        run_seconds = time.perf_counter() - started
-        result = self._result(model, claim, stages, path)
-        if not self.store.finish(
-            claim, "succeeded", result=result, increments=_observations(claim, stages, run_seconds)
-        ):
-            raise LostClaimError(claim.id)
-        key = sample_key(model.descriptor, claim.spec, model.device)
-        self.baselines.add(key, engine_seconds(stages))
+        return model
+
+    def _store(
+        self, held: ExitStack, model: LoadedModel, claim: Claim, generation: "Generation", generated_seconds: float
+    ) -> None:
+        """Write the MP4 and commit it; the job's lease is in `held`."""
+        with held:
+            stages = dict(generation.seconds)
+            stages["mp4"] = _write(generation, self._path(claim), claim)
+            observed = _observations(claim, stages, generated_seconds + stages["mp4"])
+            result = self._result(model, claim, stages)
+            if not self.store.finish(claim, "succeeded", result=result, increments=observed):
+                raise LostClaimError(claim.id)
+            self.baselines.add(sample_key(model.descriptor, claim.spec, model.device), engine_seconds(stages))
 
     def _generate(self, model: LoadedModel, claim: Claim) -> "Generation":
         from vdmini.engine import VideoInterrupted  # imports torch
@@ -110,11 +133,11 @@ class Runner:
         except VideoInterrupted:
             raise (CancelledError if answers == ["cancel"] else LostClaimError)(claim.id) from None
 
-    def _result(self, model: LoadedModel, claim: Claim, stages: Mapping[str, float], path: Path) -> JobResult:
+    def _result(self, model: LoadedModel, claim: Claim, stages: Mapping[str, float]) -> JobResult:
         key = sample_key(model.descriptor, claim.spec, model.device)
         baseline = self.baselines.timing(key.of_teacher)
         now = time.time()
-        content = path.read_bytes()
+        content = self._path(claim).read_bytes()
         return JobResult(
             timings={"queue": claim.queued_seconds, **stages, "total": now - claim.created_at},
             baseline_seconds=baseline.seconds if baseline else None,

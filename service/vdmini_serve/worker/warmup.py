@@ -59,11 +59,11 @@ def _unmeasured(models: Sequence[LoadedModel], baselines: BaselineStore, setting
 
 def _run(model: LoadedModel, **size: int) -> float:
     spec = default_spec(model.descriptor).model_copy(update=size)
-    image = _gradient(spec.width, spec.height) if spec.task == "i2v" else None
+    image = gradient(spec.width, spec.height) if spec.task == "i2v" else None
     return engine_seconds(model.run(spec, image, lambda _: None).seconds)
 
 
-def _gradient(width: int, height: int) -> bytes:
+def gradient(width: int, height: int) -> bytes:
     """A picture of the right size; what it shows doesn't change how long it takes."""
     buffer = io.BytesIO()
     Image.linear_gradient("L").resize((width, height)).convert("RGB").save(buffer, "PNG")
