@@ -36,9 +36,10 @@ from vdmini.families import family_named
 from vdmini.families.base import Family, FullSize
 from vdmini.manifest import Cost, Manifest, TeacherId
 from vdmini.plan import PruningPlan
-from vdmini.runtime import RuntimeSettings, settings_for, tune
+from vdmini.runtime import tune
 from vdmini.small_decoder import empty_small_vae, removable_layers
 from vdmini.student import build_student
+from vdmini.switches import RuntimeSettings, settings_for
 from vdmini.text_to_video import VDMiniTextToVideoPipeline
 from vdmini_compress.bench.contenders import STOCK, STUDENT, STUDENT_UNET, TEACHER, tuned
 from vdmini_compress.bench.matmul import matmul_rate

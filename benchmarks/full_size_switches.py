@@ -2,7 +2,7 @@
 
     python benchmarks/full_size_switches.py svd --output benchmarks/results/NAME.json
 
-`--settings` are JSON objects, fields of `vdmini.runtime.RuntimeSettings`; the plain runtime is beside each of them, in
+`--settings` are JSON objects, fields of `vdmini.switches.RuntimeSettings`; the plain runtime is beside each of them, in
 turn. The record is written anew after every setting. `--width 64 --size 64 64 --frames 2 --device cpu` makes everything
 narrow, so that a CPU runs it.
 """
@@ -22,7 +22,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from vdmini.engine import Engine, pick_device, quiet_libraries
 from vdmini.families import family_named
-from vdmini.runtime import RuntimeSettings
+from vdmini.switches import RuntimeSettings
 from vdmini_compress.bench.contenders import flops_of
 from vdmini_compress.bench.matmul import matmul_rate
 from vdmini_compress.bench.switches import switch_worth

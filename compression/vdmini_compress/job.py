@@ -21,8 +21,8 @@ from vdmini.artifact import ArtifactError, refuse_foreign, replacing, write_mani
 from vdmini.engine import Engine, load_engine
 from vdmini.manifest import Latency, Manifest
 from vdmini.plan import PruningPlan
-from vdmini.runtime import settings_for
 from vdmini.student import build_student
+from vdmini.switches import settings_for
 from vdmini.weights import save_pipeline
 from vdmini_compress import latency, preflight
 from vdmini_compress.data import Cache

@@ -23,7 +23,8 @@ from vdmini.chunked_decode import Chunks, in_chunks
 from vdmini.families import family_named
 from vdmini.families.base import Family, Inputs
 from vdmini.manifest import Manifest
-from vdmini.runtime import PLAIN, RuntimeSettings, attention_kernel, tune
+from vdmini.runtime import attention_kernel, tune
+from vdmini.switches import PLAIN, RuntimeSettings
 
 STAGES = ("encode", "denoise", "decode")
 

@@ -1,7 +1,7 @@
 """How a loaded pipeline is made fast: memory layout, fused projections, attention backend, compilation, decode chunks.
 
-One place for every switch. What diffusers loads is the plain runtime, which all others are held against
-(`vdmini-compress bench` times each switch and tells how far its frames are from the plain one's).
+One place for every switch of `vdmini.switches`. What diffusers loads is the plain runtime, which all others are held
+against (`vdmini-compress bench` times each switch and tells how far its frames are from the plain one's).
 
 Legend: N frames, C latent channels, H height, W width of the latents.
 """
@@ -10,19 +10,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vdmini.cuda_graphs import graph_forward
 from vdmini.fused_blocks import fuse_blocks
-from vdmini.manifest import Record
-
-Attention = Literal["auto", "flash", "cudnn", "efficient", "math"]
-Compile = Literal["none", "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
+from vdmini.switches import RuntimeSettings
 
 BACKENDS: dict[str, SDPBackend] = {
     "flash": SDPBackend.FLASH_ATTENTION,
@@ -31,55 +27,6 @@ BACKENDS: dict[str, SDPBackend] = {
     "math": SDPBackend.MATH,
 }
 """Attention kernels by name; "auto" is torch's own choice for each call."""
-
-
-class RuntimeSettings(Record):
-    """Switches; each is off in `PLAIN`."""
-
-    unet_channels_last: bool = Field(default=False, description="the U-Net's convolutions see channels innermost")
-    vae_channels_last: bool = Field(default=False, description="the VAE's convolutions see channels innermost")
-    fused_blocks: bool = Field(
-        default=False,
-        description="channels innermost everywhere, norms with their activation, sums with their bias; see "
-        "`vdmini.fused_blocks`",
-    )
-    on_device: bool = Field(
-        default=False, description="pictures are resized and frames become bytes on the device, not on the host"
-    )
-    fused_projections: bool = Field(default=False, description="one matrix product for query, key and value")
-    attention: Attention = Field(default="auto", description="attention kernel; where one can't run, another does")
-    compile: Compile = Field(
-        default="none", description="a mode of torch.compile, for U-Net and decoder; two of them use CUDA graphs"
-    )
-    compile_cache: Path | None = Field(default=None, description="folder that keeps compiled kernels over restarts")
-    cudnn_benchmark: bool = Field(default=False, description="cuDNN tries its convolutions once for every new shape")
-    cuda_graphs: bool = Field(
-        default=False, description="the U-Net's kernels are recorded once for every size and replayed; needs a GPU"
-    )
-    decode_chunk_size: int | None = Field(
-        default=None, ge=1, description="most frames decoded at once; as many as free memory holds by default"
-    )
-
-
-PLAIN = RuntimeSettings()
-"""What diffusers does by itself, but for decoding in chunks where memory is short."""
-
-MEASURED: dict[str, RuntimeSettings] = {
-    "cpu": RuntimeSettings(fused_blocks=True),
-    "cuda": RuntimeSettings(fused_blocks=True, on_device=True, cuda_graphs=True),
-}
-"""Device type -> switches that a recorded run in `benchmarks/results` showed to be worth it."""
-
-
-def label(settings: RuntimeSettings) -> str:
-    """The switches that are on, in words; empty for the plain runtime. Latencies are only comparable under the same."""
-    changed = settings.model_dump(exclude_defaults=True, exclude={"compile_cache"}, mode="json")
-    return " ".join(name if value is True else f"{name}={value}" for name, value in changed.items())
-
-
-def settings_for(device: torch.device) -> RuntimeSettings:
-    """The switches that were measured to pay on such a device; the plain runtime where nothing was."""
-    return MEASURED.get(device.type, PLAIN)
 
 
 def tune(pipeline: Any, settings: RuntimeSettings) -> None:

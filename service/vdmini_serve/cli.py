@@ -164,10 +164,11 @@ def _worker(_options: argparse.Namespace) -> int:
     from vdmini.artifact import ArtifactError  # the API image has no model package
     from vdmini_serve.contract.settings import Settings
     from vdmini_serve.worker.app import main as work
+    from vdmini_serve.worker.models import RuntimeChoiceError
 
     try:
         return work(Settings())
-    except ArtifactError as error:
+    except (ArtifactError, RuntimeChoiceError) as error:
         return _fail(str(error))
 
 

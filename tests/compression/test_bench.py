@@ -44,7 +44,7 @@ def test_bench_compares_diffusers_teacher_and_student_with_either_decoder(
 
 
 def test_bench_refuses_a_student_of_another_teacher(root: Path, tmp_path: Path) -> None:
-    from vdmini.runtime import PLAIN
+    from vdmini.switches import PLAIN
 
     with pytest.raises(ValueError, match="was made from small-i2v, not from small-t2v"):
         contenders(root / "compression/teachers/small-t2v", root / ARTIFACTS / "small-i2v", PLAIN)

@@ -9,8 +9,8 @@ import torch
 
 from vdmini.engine import Engine, load_engine
 from vdmini.plan import PruningPlan
-from vdmini.runtime import RuntimeSettings, label
 from vdmini.student import build_student
+from vdmini.switches import RuntimeSettings, label
 from vdmini_compress.data import WORLDS
 from vdmini_compress.distill import Distillation, heal
 from vdmini_compress.evaluate import evaluate, settings_of

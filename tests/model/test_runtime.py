@@ -12,7 +12,7 @@ from PIL import Image
 
 from vdmini.chunked_decode import ChunkedDecode, Chunks, even, free_bytes
 from vdmini.engine import Engine, VideoInterrupted, load_engine
-from vdmini.runtime import PLAIN, RuntimeSettings, label, settings_for
+from vdmini.switches import PLAIN, RuntimeSettings, label, settings_for
 from vdmini.weights import save_pipeline
 
 CAPTION = "a red circle moving left slowly on a white background"

@@ -30,3 +30,19 @@ def test_a_wrong_setting_is_named_without_its_secret(
     printed = capsys.readouterr().err
     assert complaint in printed
     assert "hunter2" not in printed
+
+
+@pytest.mark.parametrize(
+    ("switches", "complaint"),
+    [
+        ('{"fuse_blocks": true}', "'fuse_blocks': Extra inputs are not permitted, got True; switches are"),
+        ('{"attention": "fast"}', "'attention': Input should be 'auto', 'flash'"),
+    ],
+)
+def test_a_wrong_switch_of_the_engine_is_named_before_anything_is_loaded(
+    switches: str, complaint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REMAP_SIGTERM", "")
+    monkeypatch.setenv("VDMINI_RUNTIME", switches)
+    assert main(["worker"]) == 1
+    assert complaint in capsys.readouterr().err

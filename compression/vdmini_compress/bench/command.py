@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 def _bench(arguments: argparse.Namespace, console: Console) -> "BenchReport":
     from vdmini.engine import pick_device, pick_dtype
-    from vdmini.runtime import settings_for
+    from vdmini.switches import settings_for
     from vdmini_compress.bench.contenders import contenders
     from vdmini_compress.bench.matmul import matmul_rate
     from vdmini_compress.bench.measure import measure

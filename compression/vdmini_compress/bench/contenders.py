@@ -7,7 +7,7 @@ from pathlib import Path
 from vdmini.artifact import read_manifest
 from vdmini.cost import unet_cost, vae_decoder_cost
 from vdmini.engine import Engine, load_engine
-from vdmini.runtime import RuntimeSettings
+from vdmini.switches import RuntimeSettings
 from vdmini_compress.pruning import with_vae
 
 STOCK, TEACHER, STUDENT, STUDENT_UNET = "stock", "teacher", "vdmini", "vdmini, teacher's decoder"

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from vdmini.engine import STAGES, Engine
 from vdmini.manifest import Record
-from vdmini.runtime import RuntimeSettings
+from vdmini.switches import RuntimeSettings
 from vdmini_compress.bench.likeness import likeness_db
 from vdmini_compress.bench.measure import TOTAL, Ratio
 from vdmini_compress.evaluate import settings_of

@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     )
     runtime: dict[str, Any] | None = Field(
         default=None,
-        description="JSON: switches of the engine (`vdmini.runtime.RuntimeSettings`); {} runs as diffusers loads it; "
+        description="JSON: switches of the engine (`vdmini.switches.RuntimeSettings`); {} runs as diffusers loads it; "
         "by default what was measured to pay on such a device",
     )
 

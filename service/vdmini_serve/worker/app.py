@@ -21,7 +21,7 @@ from vdmini_serve.contract.broker import create_celery
 from vdmini_serve.contract.keys import TASK_NAME, queue_name
 from vdmini_serve.contract.model import WorkerBeat
 from vdmini_serve.contract.settings import Settings
-from vdmini_serve.worker.models import load, verified
+from vdmini_serve.worker.models import chosen_runtime, load, verified
 from vdmini_serve.worker.runner import Runner
 from vdmini_serve.worker.store import WorkerStore
 from vdmini_serve.worker.warmup import warm_up
@@ -132,7 +132,9 @@ def main(settings: Settings) -> int:
 
     Raises:
         vdmini.artifact.ArtifactError: when an artifact is damaged, before anything is started.
+        RuntimeChoiceError: when the engine has no such switch.
     """
+    chosen_runtime(settings)
     descriptors = verified(settings.artifacts)
     warnings.filterwarnings("ignore", category=SecurityWarning)  # about root and pickle: messages are JSON only
     owner = secrets.token_hex(8)

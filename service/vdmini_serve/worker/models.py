@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
+from pydantic import ValidationError
 
 from vdmini_serve.contract.model import PUBLIC_FIELDS, ModelDescriptor
 from vdmini_serve.contract.problem import ProblemError, ProblemKind
@@ -16,6 +17,7 @@ from vdmini_serve.contract.settings import Settings
 if TYPE_CHECKING:
     from vdmini.engine import Engine, Generation
     from vdmini.manifest import Manifest
+    from vdmini.switches import RuntimeSettings
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class LoadedModel:
     @property
     def device(self) -> str:
         """Device, precision and switches of the engine: baselines of others don't count."""
-        from vdmini.runtime import label  # imports torch
+        from vdmini.switches import label  # the API image has no model package
 
         return f"{self.engine.device} {self.engine.dtype} {label(self.engine.runtime)}".rstrip()
 
@@ -98,13 +100,34 @@ def verified(folders: Sequence[Path]) -> tuple[ModelDescriptor, ...]:
     return tuple(descriptors)
 
 
+class RuntimeChoiceError(Exception):
+    """`VDMINI_RUNTIME` names what there is not; the message says what there is."""
+
+
+def chosen_runtime(settings: Settings) -> "RuntimeSettings | None":
+    """The engine's switches that the settings ask for; None when they leave it to the device. Needs no torch.
+
+    Raises:
+        RuntimeChoiceError: naming the wrong switch or value.
+    """
+    from vdmini.switches import RuntimeSettings  # the API image has no model package
+
+    if settings.runtime is None:
+        return None
+    try:
+        return RuntimeSettings.model_validate(settings.runtime)
+    except ValidationError as error:
+        wrong = "; ".join(f"{each['loc'][0]!r}: {each['msg']}, got {each['input']!r:.80}" for each in error.errors())
+        known = ", ".join(RuntimeSettings.model_fields)
+        raise RuntimeChoiceError(f"wrong switch in VDMINI_RUNTIME: {wrong}; switches are {known}") from error
+
+
 def load(settings: Settings) -> dict[str, LoadedModel]:
     """Load all artifacts; only in the worker's child, since torch must never run in its parent."""
     from vdmini.engine import load_engine, pick_device  # imports torch
-    from vdmini.runtime import RuntimeSettings, settings_for
+    from vdmini.switches import settings_for
 
-    chosen = None if settings.runtime is None else RuntimeSettings.model_validate(settings.runtime)
-    runtime = chosen or settings_for(pick_device(settings.device))
+    runtime = chosen_runtime(settings) or settings_for(pick_device(settings.device))
     models = {}
     for folder in settings.artifacts:
         engine = load_engine(folder, device=settings.device, dtype=settings.dtype, runtime=runtime)
