@@ -21,6 +21,7 @@ from vdmini.artifact import ArtifactError, read_manifest, verify, write_manifest
 from vdmini.engine import load_engine
 from vdmini.video import write_mp4
 from vdmini_compress import latency
+from vdmini_compress.cli import main
 from vdmini_compress.decoder import choose, worth
 from vdmini_compress.decoder.measure import DecoderMeasures
 from vdmini_compress.job import Job
@@ -144,6 +145,26 @@ def test_its_decoder_was_compressed_on_windows_of_the_videos(made: tuple[Path, l
     }
     engine = load_engine(made[0], device="cpu")
     assert type(engine.pipeline.vae).__name__.startswith("VDMini")
+
+
+@pytest.mark.parametrize("task", ["i2v"], indirect=True, scope="session")
+def test_a_decoder_alone_is_compressed_on_videos_too(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(choose, "share", by_work)
+    monkeypatch.setattr(worth, "PROBES", 1)
+    teacher, output = recipe_file.parent / "teacher", tmp_path / "out"
+    head = ["decoder", str(teacher), "--output", str(output)]
+    assert main(head) == 1
+    assert "give --videos DIR" in capsys.readouterr().err
+    assert main([*head, "--window", "8"]) == 1
+    assert "--window belongs to real videos" in capsys.readouterr().err
+    few = ["--clips", "4", "--held-out", "4", "--steps", "1", "--multiple", "32", "--latency", "0.95", "--layers"]
+    videos = ["--videos", str(recipe_file.parent / "videos"), "--window", "8", "--frames", "3"]
+    assert main([*head, *few, *videos]) == 0, capsys.readouterr().err
+    measures = DecoderMeasures.model_validate_json((output / "decoder.json").read_text())
+    assert measures.latent_size == (WIDTH // 8, HEIGHT // 8)
+    assert measures.parameters["vdmini"] < measures.parameters["original"]
 
 
 def killed_at(moment: str, command: list[str], environment: dict[str, str]) -> None:

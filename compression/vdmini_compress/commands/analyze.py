@@ -10,15 +10,16 @@ from rich.console import Console
 from rich.table import Table
 
 from vdmini_compress.commands.numbers import LEAST_CLIPS, at_least
+from vdmini_compress.commands.video_options import add_videos, videos_from
 
 if TYPE_CHECKING:
     from vdmini.engine import Engine
     from vdmini_compress.importance import BlockImportance, ImportanceReport
+    from vdmini_compress.videos.settings import Videos
     from vdmini_compress.yardstick import Yardstick
 
 NAME = "analyze"
 HELP = "switch each block of a teacher off once: what is lost in content and motion, what is saved (minutes)"
-SOURCES = ("folder", "openvid", "ucf101")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -31,14 +32,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=at_least(0), default=0, help="picks the clips and seeds the noise (default 0)")
     parser.add_argument("--runs", type=at_least(20), default=20, help="paired forward passes per block (default 20)")
     parser.add_argument("--json", action="store_true", help="print importance.json on standard output")
-    videos = parser.add_argument_group(
-        "real videos",
+    videos = add_videos(
+        parser,
         "Measure on videos of your own, for any teacher: an image-to-video model is given their first frames, a "
         "text-to-video model their captions. Without --videos, clips of the small world are taken.",
     )
-    videos.add_argument("--videos", type=Path, metavar="DIR", help="their folder, nested or not")
-    videos.add_argument("--source", choices=SOURCES, help="how they and their captions are laid out (default folder)")
-    videos.add_argument("--captions", type=Path, metavar="FILE", help="their table, where it isn't found by its name")
     videos.add_argument("--i3d", type=Path, metavar="FILE", help="I3D as TorchScript, for FVD (i3d_torchscript.pt)")
 
 
@@ -52,13 +50,13 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     def say(line: str) -> None:
         console.print(line, markup=False)
 
-    _check(arguments)
+    videos = videos_from(arguments, "i3d")
     engine = load_engine(arguments.teacher)
     report = importance.analyze(
         engine,
         blocks_of(engine.pipeline.unet),
         sample_input(engine),
-        _yardstick(arguments, engine, say),
+        _yardstick(arguments, videos, engine, say),
         runs=arguments.runs,
         say=say,
     )
@@ -72,28 +70,22 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _check(arguments: argparse.Namespace) -> None:
-    given = [f"--{name}" for name in ("source", "captions", "i3d") if getattr(arguments, name) is not None]
-    if given and arguments.videos is None:
-        raise ValueError(f"{', '.join(given)} belongs to real videos; give their folder with --videos")
-
-
-def _yardstick(arguments: argparse.Namespace, engine: "Engine", say: Callable[[str], None]) -> "Yardstick":
+def _yardstick(
+    arguments: argparse.Namespace, videos: "Videos | None", engine: "Engine", say: Callable[[str], None]
+) -> "Yardstick":
     from vdmini_compress.suites.comparison import Instruments
     from vdmini_compress.suites.features import I3D, LatentFrames
     from vdmini_compress.suites.video_yardstick import video_yardstick
-    from vdmini_compress.videos.settings import Videos
     from vdmini_compress.videos.sources import list_films
     from vdmini_compress.yardstick import SmallWorldYardstick
 
-    if arguments.videos is None:
+    if videos is None:
         return SmallWorldYardstick(engine, clips=arguments.clips, seed=arguments.seed)
-    videos = Videos(source=arguments.source or "folder", path=arguments.videos, captions=arguments.captions)
     i3d = I3D(arguments.i3d, device=engine.torch_device) if arguments.i3d else None
     return video_yardstick(
         engine,
         list_films(videos),
-        data=arguments.videos.resolve().name,
+        data=videos.path.resolve().name,
         instruments=Instruments(i3d=i3d, frames=LatentFrames(engine)),
         clips=arguments.clips,
         seed=arguments.seed,

@@ -11,15 +11,20 @@ from rich.console import Console
 from rich.table import Table
 
 from vdmini_compress.commands.numbers import LEAST_CLIPS, at_least
+from vdmini_compress.commands.video_options import add_videos, videos_from
 
 if TYPE_CHECKING:
     from vdmini.engine import Engine
     from vdmini.manifest import Manifest
+    from vdmini_compress.decoder.films import FilmMaker
     from vdmini_compress.decoder.measure import DecoderMeasures
     from vdmini_compress.decoder.settings import DecoderSettings
+    from vdmini_compress.videos.settings import Videos
 
 NAME = "decoder"
 HELP = "compress the VAE decoder of a teacher or a student: layers out, channels pruned, healed, measured"
+HELD_OUT = 0.1
+"""Share of the videos that a decoder is measured on and not healed on."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +44,17 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=at_least(0), default=0, help="of all randomness (default 0)")
     parser.add_argument("--json", action="store_true", help="print the measurements on standard output")
+    videos = add_videos(
+        parser,
+        "Heal and measure on videos of your own, for any model; a tenth of them is held out to measure on. Without "
+        "--videos, clips of the small world are taken, which only small models can make.",
+    )
+    videos.add_argument(
+        "--window", type=at_least(8), help="latents of a picture's part that a training clip shows (default: all)"
+    )
+    videos.add_argument(
+        "--frames", type=at_least(3), help="of a training clip (default: as many as are decoded at once)"
+    )
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -48,9 +64,17 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from vdmini_compress.decoder.job import DecoderJob
 
     settings, output = settings_from(arguments), arguments.output.absolute()
+    videos = videos_from(arguments, "window", "frames", held_out=HELD_OUT)
     refuse_foreign(output)
     engine, work = load_engine(arguments.artifact, dtype="float32"), output.with_name(output.name + ".work")
-    job = DecoderJob(engine, settings, work, seed=arguments.seed, say=lambda line: console.print(line, markup=False))
+    job = DecoderJob(
+        engine,
+        settings,
+        work,
+        seed=arguments.seed,
+        say=lambda line: console.print(line, markup=False),
+        maker=None if videos is None else _maker(engine, videos, settings, work),
+    )
     vae, measures = job.run()
     save(engine, arguments.artifact, vae, measures, settings, output)
     shutil.rmtree(work)
@@ -59,6 +83,15 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     console.print(_table(measures))
     console.print(f"saved {arguments.output}; vdmini-compress evaluate measures whole clips")
     return 0
+
+
+def _maker(engine: "Engine", videos: "Videos", settings: "DecoderSettings", work: Path) -> "FilmMaker":
+    from vdmini_compress.decoder.video_films import VideoFilms
+    from vdmini_compress.videos.world import video_world
+
+    manifest = engine.manifest
+    world = video_world(manifest.task, videos, manifest.defaults, work / "encoded")
+    return VideoFilms(world, settings.window, settings.frames)
 
 
 def settings_from(arguments: argparse.Namespace) -> "DecoderSettings":

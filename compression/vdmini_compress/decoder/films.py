@@ -64,13 +64,18 @@ def refuse_other_worlds(engine: Engine) -> None:
     if (SIZE, SIZE) not in limits.sizes or not limits.min_num_frames <= NUM_FRAMES <= limits.max_num_frames:
         raise ValueError(
             f"{name} makes {limits.min_num_frames} to {limits.max_num_frames} frames of {limits.sizes}; without "
-            f"videos a decoder is healed on the small world, which has {NUM_FRAMES} frames of {SIZE}x{SIZE}: run a "
-            "recipe with data.source videos and a decoder section"
+            f"videos a decoder is healed on the small world, which has {NUM_FRAMES} frames of {SIZE}x{SIZE}: give "
+            "--videos DIR, or run a recipe with data.source videos and a decoder section"
         )
 
 
 class FilmMaker(Protocol):
     """Where a decoder's clips come from."""
+
+    @property
+    def source(self) -> str:
+        """What tells it from others: films that another one made are not taken for its own."""
+        ...
 
     def refuse(self, engine: Engine) -> None:
         """Raise `ValueError`, before any work, when no clip can be filmed for a model."""
@@ -104,6 +109,8 @@ def to_pixels(values: Tensor) -> Tensor:
 
 class SmallWorldFilms:
     """Films the small world; see `FilmMaker`."""
+
+    source = "small-world"
 
     def refuse(self, engine: Engine) -> None:
         """See `refuse_other_worlds`."""

@@ -104,7 +104,7 @@ class DecoderJob:
 
     def _prepare(self) -> None:
         """Open the work folder."""
-        digest = hashlib.sha256(f"{self.settings.model_dump_json()} {self.seed} ".encode())
+        digest = hashlib.sha256(f"{self.settings.model_dump_json()} {self.seed} {self.maker.source} ".encode())
         digest.update(self.engine.manifest.model_dump_json().encode())
         mark = self.work / "decoder.sha256"
         if mark.exists() and mark.read_text() == digest.hexdigest():

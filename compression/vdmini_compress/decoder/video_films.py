@@ -65,6 +65,11 @@ class VideoFilms:
     window: int | None
     frames: int | None
 
+    @property
+    def source(self) -> str:
+        """The videos, as a recipe names them."""
+        return self.world.videos.model_dump_json()
+
     def refuse(self, engine: Engine) -> None:
         """Raise `ValueError` when there is nothing to film, or a window is larger than the model's pictures."""
         self.world.held_out()
