@@ -4,6 +4,7 @@ The teachers are narrow and make clips that the small world does not have; the r
 fewer of everything.
 """
 
+import argparse
 import json
 import shutil
 import signal
@@ -22,8 +23,10 @@ from vdmini.engine import load_engine
 from vdmini.video import write_mp4
 from vdmini_compress import latency
 from vdmini_compress.cli import main
-from vdmini_compress.decoder import choose, worth
+from vdmini_compress.commands.video_options import videos_from
+from vdmini_compress.decoder import choose, command, worth
 from vdmini_compress.decoder.measure import DecoderMeasures
+from vdmini_compress.decoder.settings import DecoderSettings
 from vdmini_compress.job import Job
 from vdmini_compress.recipe import Recipe, RecipeError, load_recipe
 
@@ -148,23 +151,22 @@ def test_its_decoder_was_compressed_on_windows_of_the_videos(made: tuple[Path, l
 
 
 @pytest.mark.parametrize("task", ["i2v"], indirect=True, scope="session")
-def test_a_decoder_alone_is_compressed_on_videos_too(
-    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_decoder_alone_is_healed_on_windows_of_videos_too(
+    recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(choose, "share", by_work)
-    monkeypatch.setattr(worth, "PROBES", 1)
     teacher, output = recipe_file.parent / "teacher", tmp_path / "out"
     head = ["decoder", str(teacher), "--output", str(output)]
     assert main(head) == 1
     assert "give --videos DIR" in capsys.readouterr().err
     assert main([*head, "--window", "8"]) == 1
     assert "--window belongs to real videos" in capsys.readouterr().err
-    few = ["--clips", "4", "--held-out", "4", "--steps", "1", "--multiple", "32", "--latency", "0.95", "--layers"]
-    videos = ["--videos", str(recipe_file.parent / "videos"), "--window", "8", "--frames", "3"]
-    assert main([*head, *few, *videos]) == 0, capsys.readouterr().err
-    measures = DecoderMeasures.model_validate_json((output / "decoder.json").read_text())
-    assert measures.latent_size == (WIDTH // 8, HEIGHT // 8)
-    assert measures.parameters["vdmini"] < measures.parameters["original"]
+    given = argparse.Namespace(videos=recipe_file.parent / "videos", source=None, captions=None)
+    engine, settings = load_engine(teacher, device="cpu"), DecoderSettings(window=8, frames=3)
+    maker = command.film_maker(engine, videos_from(given, held_out=0.5), settings, tmp_path)
+    maker.refuse(engine)
+    films = maker.film(engine, 2, 0, held_out=False, say=lambda _: None)
+    assert films.true_NF3HW.shape == (2, 3, 3, 64, 64)
+    assert films.generated_N.tolist() == [False, True]
 
 
 def killed_at(moment: str, command: list[str], environment: dict[str, str]) -> None:

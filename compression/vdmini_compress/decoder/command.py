@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         work,
         seed=arguments.seed,
         say=lambda line: console.print(line, markup=False),
-        maker=None if videos is None else _maker(engine, videos, settings, work),
+        maker=None if videos is None else film_maker(engine, videos, settings, work),
     )
     vae, measures = job.run()
     save(engine, arguments.artifact, vae, measures, settings, output)
@@ -85,7 +85,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _maker(engine: "Engine", videos: "Videos", settings: "DecoderSettings", work: Path) -> "FilmMaker":
+def film_maker(engine: "Engine", videos: "Videos", settings: "DecoderSettings", work: Path) -> "FilmMaker":
+    """What films windows of videos for a model, in the form of the model's own clips."""
     from vdmini_compress.decoder.video_films import VideoFilms
     from vdmini_compress.videos.world import video_world
 
