@@ -15,9 +15,15 @@ import httpx
 import pytest
 from PIL import Image
 from redis import Redis
+from starlette.testclient import TestClient
 
+from vdmini_serve.api.app import create_app
+from vdmini_serve.contract.model import WorkerBeat
+from vdmini_serve.contract.settings import Settings
 from vdmini_serve.embedded import Processes, StopSignal, start_redis
 from vdmini_serve.up import default_artifacts
+from vdmini_serve.worker.models import verified
+from vdmini_serve.worker.store import WorkerStore
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 240
@@ -172,3 +178,29 @@ def eventually() -> Callable[..., None]:
 @pytest.fixture
 def a_free_port() -> int:
     return free_port()
+
+
+@pytest.fixture
+def serve_api(
+    redis_url: str, artifact_folders: tuple[Path, ...], tmp_path: Path
+) -> Iterator[Callable[..., TestClient]]:
+    """Start an API in this process, with models that a worker is said to have; jobs wait, since there is none."""
+    opened: list[TestClient] = []
+
+    def start_api(**changes: object) -> TestClient:
+        values = {"broker_url": redis_url[:-1] + "0", "jobs_url": redis_url, "data_dir": tmp_path, **changes}
+        settings = Settings.model_validate(values)
+        with Redis.from_url(redis_url) as redis:
+            redis.flushall()
+            store = WorkerStore(redis, settings, "w")
+            descriptors = verified(artifact_folders)
+            store.publish_models(descriptors)
+            names = tuple(descriptor.name for descriptor in descriptors)
+            store.publish_beat(WorkerBeat(id="w", state="idle", models=names, device="here", at=time.time() + 60))
+        client = TestClient(create_app(settings))
+        opened.append(client)
+        return client.__enter__()
+
+    yield start_api
+    for client in opened:
+        client.__exit__(None, None, None)

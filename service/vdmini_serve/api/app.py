@@ -9,7 +9,10 @@ from PIL import Image
 from redis.asyncio import Redis
 
 from vdmini_serve.api import errors, generate, health, jobs, models
+from vdmini_serve.api.expectations import ExpectationsCache
 from vdmini_serve.api.finished import FinishedJobs
+from vdmini_serve.api.queue import Queue
+from vdmini_serve.api.rates import Rates
 from vdmini_serve.api.reaper import reap
 from vdmini_serve.api.state import Service
 from vdmini_serve.api.store import ApiStore
@@ -36,7 +39,8 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         async with Redis.from_url(settings.jobs_url.get_secret_value(), decode_responses=True) as redis:
             store = ApiStore(redis, settings)
             finished = FinishedJobs(store)
-            app.state.service = Service(settings, store, celery, finished)
+            queue, expectations = Queue(store), ExpectationsCache(store)
+            app.state.service = Service(settings, store, celery, finished, queue, expectations, Rates(redis))
             tasks = [asyncio.create_task(finished.listen()), asyncio.create_task(reap(store, celery))]
             try:
                 yield

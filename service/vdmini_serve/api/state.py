@@ -6,7 +6,10 @@ from typing import Annotated
 from celery import Celery
 from fastapi import Depends, Request
 
+from vdmini_serve.api.expectations import ExpectationsCache
 from vdmini_serve.api.finished import FinishedJobs
+from vdmini_serve.api.queue import Queue
+from vdmini_serve.api.rates import Rates
 from vdmini_serve.api.store import ApiStore
 from vdmini_serve.contract.settings import Settings
 
@@ -20,12 +23,18 @@ class Service:
         store: the jobs.
         celery: publishes them.
         finished: wakes requests that wait.
+        queue: where jobs stand.
+        expectations: what work takes.
+        rates: counts requests.
     """
 
     settings: Settings
     store: ApiStore
     celery: Celery
     finished: FinishedJobs
+    queue: Queue
+    expectations: ExpectationsCache
+    rates: Rates
 
 
 def service_of(request: Request) -> Service:

@@ -45,6 +45,24 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(default=40_000_000, ge=1, description="largest image, width x height")
     max_prompt_characters: int = Field(default=2000, ge=1, description="longest prompt")
     max_active_jobs: int = Field(default=200, ge=1, description="jobs queued and running before 429 is answered")
+    max_active_cost: int | None = Field(
+        default=None,
+        ge=1,
+        description="frames x pixels x steps queued and running before 429; no limit by default",
+    )
+    max_queue_seconds: float = Field(
+        default=3600, gt=0, description="longest wait for a start when a request doesn't say, after which the job fails"
+    )
+    idempotency_seconds: int = Field(
+        default=86_400, ge=60, description="how long an Idempotency-Key stands for its job"
+    )
+    require_api_key: bool = Field(
+        default=False, description="whether /v1 needs `Authorization: Bearer KEY`; `vdmini-serve keys add` makes keys"
+    )
+    requests_without_key: str | None = Field(
+        default=None,
+        description="rate of POST where no key is asked for, such as 120/minute, all clients together",
+    )
     default_wait_seconds: float = Field(default=60, ge=0, description="how long a POST waits for the clip by default")
     max_wait_seconds: float = Field(default=600, ge=0, description="longest wait that `Prefer: wait=N` can ask for")
 

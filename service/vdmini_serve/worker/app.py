@@ -18,7 +18,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from vdmini_serve.contract.broker import create_celery
-from vdmini_serve.contract.keys import TASK_NAME, queue_name
+from vdmini_serve.contract.keys import TASK_NAME, queue_names
 from vdmini_serve.contract.model import WorkerBeat
 from vdmini_serve.contract.settings import Settings
 from vdmini_serve.worker.models import chosen_runtime, load, verified
@@ -139,7 +139,8 @@ def main(settings: Settings) -> int:
     warnings.filterwarnings("ignore", category=SecurityWarning)  # about root and pickle: messages are JSON only
     owner = secrets.token_hex(8)
     app = create_worker(settings, owner)
-    queues = ",".join(sorted({queue_name(descriptor.task) for descriptor in descriptors}))
+    tasks = sorted({descriptor.task for descriptor in descriptors})
+    queues = ",".join(name for task in tasks for name in queue_names(task))
     _run_celery(app, ["-Q", queues, "-n", f"{owner}@%h"])
     redis = Redis.from_url(settings.jobs_url.get_secret_value(), decode_responses=True)
     redis.hdel("vdmini:workers", owner)
