@@ -25,6 +25,18 @@ class Settings(BaseSettings):
     artifacts: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description="artifact folders that the worker loads, separated like PATH"
     )
+    artifacts_dir: Path | None = Field(
+        default=None,
+        description="folder whose subfolders are artifacts; what is added, changed or removed there is served, "
+        "exchanged or dropped without a restart. Write an artifact elsewhere and rename it into place",
+    )
+    artifacts_scan_seconds: float = Field(default=5, gt=0, description="between two looks at `artifacts_dir`")
+    max_model_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="bytes of weights that a worker keeps loaded; what was not needed for the longest time is put "
+        "away. All stay by default",
+    )
     device: str | None = Field(default=None, description="torch device; the first GPU, else the CPU, by default")
     dtype: str | None = Field(
         default=None, description="float32, float16 or bfloat16; by default what suits the device"

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -95,9 +95,16 @@ class WorkerStore:
         arguments = [claim.id, claim.attempt, status, time.time(), *documents, *counted]
         return bool(self._finish([keys.job_key(claim.id)], arguments))
 
-    def publish_models(self, descriptors: Sequence[ModelDescriptor]) -> None:
-        """Tell the API what is loaded; counters of its jobs start at 0, so that rates see the first one."""
+    def publish_models(self, descriptors: Sequence[ModelDescriptor], *, gone: Iterable[str] = ()) -> None:
+        """Tell the API what is loaded; counters of its jobs start at 0, so that rates see the first one.
+
+        Args:
+            descriptors: of the models that there are.
+            gone: names of models that this worker had; another one that still has them says so with its next beat.
+        """
         pipeline = self.redis.pipeline()
+        for name in gone:
+            pipeline.zrem(keys.MODELS_SEEN, name)
         for each in descriptors:
             pipeline.hset(keys.MODELS, each.name, each.model_dump_json())
             for status in metrics.OUTCOMES:
