@@ -13,8 +13,11 @@ from vdmini_serve.contract.request import GenerationFields, ImageToVideoRequest,
 
 RequestT = TypeVar("RequestT", ImageToVideoRequest, TextToVideoRequest)
 
-SECRET_FIELDS = ("prompt", "image")
+SECRET_FIELDS = ("prompt", "image", "image_url", "webhook_url")
 """What a client sent in these is not repeated in an answer."""
+
+NOT_FOR_MODELS = {"variant", *SECRET_FIELDS}
+"""What a request says beside the model's own fields."""
 
 DRAWN_SEEDS = 2**32
 
@@ -26,7 +29,7 @@ def validate(kind: type[RequestT], fields: Fields) -> RequestT:
         ProblemError: naming every wrong field, what was got and what is allowed.
     """
     values = dict(fields.values)
-    if fields.typed and kind is ImageToVideoRequest and "image" in values:
+    if fields.typed and kind is ImageToVideoRequest and values.get("image") is not None:
         values["image"] = decode_base64(values["image"])
     elif kind is ImageToVideoRequest and isinstance(values.get("image"), str):
         raise ProblemError(ProblemKind.INVALID_FIELD, "image is a text field; send it as a file part of the form")
@@ -93,7 +96,7 @@ def admit(request: ImageToVideoRequest | TextToVideoRequest, model: ModelDescrip
     Raises:
         ProblemError: naming every limit that is exceeded.
     """
-    given: dict[str, Any] = request.model_dump(exclude={"variant", "image", "prompt"}, exclude_none=True)
+    given: dict[str, Any] = request.model_dump(exclude=NOT_FOR_MODELS, exclude_none=True)
     values = {**model.defaults.model_dump(), **given}
     _check_limits(values, model)
     prompt = request.prompt if isinstance(request, TextToVideoRequest) else None

@@ -10,9 +10,11 @@ from redis.asyncio import Redis
 
 from vdmini_serve.api import errors, generate, health, jobs, models
 from vdmini_serve.api.finished import FinishedJobs
+from vdmini_serve.api.outgoing import open_outgoing
 from vdmini_serve.api.reaper import reap
 from vdmini_serve.api.state import Service
 from vdmini_serve.api.store import ApiStore
+from vdmini_serve.api.webhooks import WebhookSender
 from vdmini_serve.contract.broker import create_celery
 from vdmini_serve.contract.settings import Settings
 
@@ -33,11 +35,16 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         Image.MAX_IMAGE_PIXELS = settings.max_image_pixels
         celery = create_celery(settings)
-        async with Redis.from_url(settings.jobs_url.get_secret_value(), decode_responses=True) as redis:
+        async with (
+            Redis.from_url(settings.jobs_url.get_secret_value(), decode_responses=True) as redis,
+            open_outgoing(settings) as outgoing,
+        ):
             store = ApiStore(redis, settings)
             finished = FinishedJobs(store)
-            app.state.service = Service(settings, store, celery, finished)
+            app.state.service = Service(settings, store, celery, finished, outgoing)
             tasks = [asyncio.create_task(finished.listen()), asyncio.create_task(reap(store, celery))]
+            if settings.webhook_secrets:
+                tasks.append(asyncio.create_task(WebhookSender(store, outgoing).run()))
             try:
                 yield
             finally:

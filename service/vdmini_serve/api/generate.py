@@ -15,7 +15,9 @@ from vdmini_serve.api.intake import read_fields
 from vdmini_serve.api.picture import prepare
 from vdmini_serve.api.prefer import wait_seconds
 from vdmini_serve.api.reaper import publish_job
+from vdmini_serve.api.source import picture_bytes
 from vdmini_serve.api.state import Service, ServiceDep
+from vdmini_serve.api.webhooks import check_webhook
 from vdmini_serve.contract.job import Job
 from vdmini_serve.contract.problem import ProblemError, ProblemKind
 from vdmini_serve.contract.request import ImageToVideoRequest, JobSpec, TextToVideoRequest
@@ -31,18 +33,17 @@ router = APIRouter(prefix="/v1", tags=["generate"])
     openapi_extra=openapi.request_body(ImageToVideoRequest),
 )
 async def image_to_video(request: Request, service: ServiceDep) -> Response:
-    """Send `image` as a file part of a form, or as base64 in JSON."""
+    """Send `image` as a file part of a form, or as base64 in JSON, or name it by `image_url`."""
     fields = await read_fields(request, service.settings.max_upload_bytes)
     asked = validate(ImageToVideoRequest, fields)
-    if len(asked.image) > service.settings.max_upload_bytes:
-        detail = f"image has {len(asked.image)} bytes; at most {service.settings.max_upload_bytes} are allowed"
-        raise ProblemError(ProblemKind.BODY_TOO_LARGE, detail)
     model = pick_model(await service.store.models(), "i2v", asked.variant)
     spec = admit(asked, model, service.settings.max_prompt_characters)
+    await check_webhook(asked, service.settings, service.outgoing)
+    upload = await picture_bytes(asked, service.settings, service.outgoing)
     image = await run_in_threadpool(
-        prepare, asked.image, width=spec.width, height=spec.height, max_pixels=service.settings.max_image_pixels
+        prepare, upload, width=spec.width, height=spec.height, max_pixels=service.settings.max_image_pixels
     )
-    return await _serve(request, service, spec, image)
+    return await _serve(request, service, spec, image, asked.webhook_url)
 
 
 @router.post(
@@ -57,15 +58,18 @@ async def text_to_video(request: Request, service: ServiceDep) -> Response:
     asked = validate(TextToVideoRequest, fields)
     model = pick_model(await service.store.models(), "t2v", asked.variant)
     spec = admit(asked, model, service.settings.max_prompt_characters)
-    return await _serve(request, service, spec, None)
+    await check_webhook(asked, service.settings, service.outgoing)
+    return await _serve(request, service, spec, None, asked.webhook_url)
 
 
-async def _serve(request: Request, service: Service, spec: JobSpec, image: bytes | None) -> Response:
+async def _serve(
+    request: Request, service: Service, spec: JobSpec, image: bytes | None, webhook_url: str | None
+) -> Response:
     settings, job_id = service.settings, secrets.token_hex(16)
     seconds, applied = wait_seconds(
         request.headers.get("prefer"), default=settings.default_wait_seconds, most=settings.max_wait_seconds
     )
-    await service.store.create(job_id, spec, image)
+    await service.store.create(job_id, spec, image, webhook_url=webhook_url)
     try:
         await publish_job(service.store, service.celery, job_id, spec.task)
     except OperationalError as error:

@@ -32,7 +32,7 @@ class ApiStore:
         self._cancel = redis.register_script(transitions.CANCEL)
         self._recover = redis.register_script(transitions.RECOVER)
 
-    async def create(self, job_id: str, spec: JobSpec, image: bytes | None) -> None:
+    async def create(self, job_id: str, spec: JobSpec, image: bytes | None, *, webhook_url: str | None = None) -> None:
         """Accept a job; it must be published next.
 
         Raises:
@@ -40,7 +40,9 @@ class ApiStore:
         """
         now = time.time()
         names = [keys.job_key(job_id), keys.JOBS, keys.ACTIVE, keys.image_key(job_id)]
-        fields = [part for pair in encode_new(job_id, spec, created_at=now).items() for part in pair]
+        fields = [
+            part for pair in encode_new(job_id, spec, created_at=now, webhook_url=webhook_url).items() for part in pair
+        ]
         arguments: list[Any] = [job_id, now, self.settings.max_active_jobs, image or b"", *fields]
         if not await self._create(names, arguments):
             detail = f"{self.settings.max_active_jobs} jobs are waiting or running, no more are taken; try again later"

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from vdmini_serve.contract.outbox import WebhookDelivery, decode_delivery, encode_webhook
 from vdmini_serve.contract.problem import Problem
 from vdmini_serve.contract.record import Record
 from vdmini_serve.contract.request import JobSpec
@@ -51,6 +52,7 @@ class Job(Record):
     size_bytes: int | None = Field(description="size of the MP4")
     sha256: str | None = Field(description="hash of the MP4")
     error: Problem | None = Field(description="why it failed")
+    webhook: WebhookDelivery | None = Field(default=None, description="of the request's webhook_url, when it had one")
 
     @property
     def finished(self) -> bool:
@@ -71,7 +73,7 @@ _SPEC_FIELDS = (
 )
 
 
-def encode_new(job_id: str, spec: JobSpec, *, created_at: float) -> dict[str, str]:
+def encode_new(job_id: str, spec: JobSpec, *, created_at: float, webhook_url: str | None = None) -> dict[str, str]:
     """The Redis hash of a job that was just accepted."""
     return {
         "id": job_id,
@@ -83,6 +85,7 @@ def encode_new(job_id: str, spec: JobSpec, *, created_at: float) -> dict[str, st
         "attempts": "0",
         "published": "0",
         "created_at": repr(created_at),
+        **encode_webhook(webhook_url),
     }
 
 
@@ -106,6 +109,7 @@ def decode_job(fields: dict[str, str]) -> Job:
         started_at=_number(fields.get("started_at")),
         finished_at=_number(fields.get("finished_at")),
         error=Problem.model_validate_json(error) if error else None,
+        webhook=decode_delivery(fields),
         **JobResult.model_validate(result).model_dump(),
     )
 

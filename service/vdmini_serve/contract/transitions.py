@@ -23,6 +23,7 @@ local function close(job, id, status, now)
   redis.call('ZREM', 'vdmini:active', id)
   redis.call('DEL', 'vdmini:lease:' .. id, 'vdmini:image:' .. id)
   outcome(job, status)
+  if redis.call('HEXISTS', job, 'webhook_url') == 1 then redis.call('ZADD', 'vdmini:webhooks', 0, id) end
   redis.call('PUBLISH', 'vdmini:finished', id)
 end
 """
