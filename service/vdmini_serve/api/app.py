@@ -14,6 +14,7 @@ from vdmini_serve.api.outgoing import open_outgoing
 from vdmini_serve.api.reaper import reap
 from vdmini_serve.api.state import Service
 from vdmini_serve.api.store import ApiStore
+from vdmini_serve.api.webhook_document import document_webhook
 from vdmini_serve.api.webhooks import WebhookSender
 from vdmini_serve.contract.broker import create_celery
 from vdmini_serve.contract.settings import Settings
@@ -25,6 +26,7 @@ def create_app(settings: Settings) -> FastAPI:
     """Make the application."""
     app = FastAPI(title="VDMini", summary=SUMMARY, version="1", lifespan=_lifespan(settings))
     errors.install(app)
+    document_webhook(app)
     for module in (generate, jobs, models, health):
         app.include_router(module.router)
     return app

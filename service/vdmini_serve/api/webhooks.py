@@ -24,7 +24,7 @@ from vdmini_serve.contract.settings import Settings
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.25
 SENT_AT_ONCE = 16
 """Of one API process; a slow receiver holds one of them for at most `webhook_seconds`."""
 GONE = 410

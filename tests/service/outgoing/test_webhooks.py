@@ -7,11 +7,13 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from redis.asyncio import Redis as AsyncRedis
 from standardwebhooks import Webhook
 
 from vdmini_serve.api.outgoing import open_outgoing
@@ -19,6 +21,7 @@ from vdmini_serve.api.store import ApiStore
 from vdmini_serve.api.webhooks import WebhookSender, retry_delay, signed_headers
 from vdmini_serve.contract import keys, metrics
 from vdmini_serve.contract.job import Job, JobResult
+from vdmini_serve.contract.request import JobSpec
 from vdmini_serve.contract.settings import Settings
 
 OLD = "whsec_" + base64.b64encode(b"o" * 24).decode()
@@ -60,12 +63,12 @@ def test_the_finished_job_is_posted_once_with_a_signature_that_the_standards_lib
             peer.answers["/hook?token=1"] = answer(status="204 No Content")
             job_id = await submit(api, peer.url("/hook?token=1"))
             assert (await api.job(job_id))["webhook"] == {"status": "waiting", "attempts": 0, "last_error": None}
-            await asyncio.sleep(0.6)
+            await asyncio.sleep(0.4)
             assert not peer.seen
             finish(api, job_id)
             delivered = await until(settled(api, job_id))
             assert delivered == {"status": "delivered", "attempts": 1, "last_error": None}
-            await asyncio.sleep(0.6)
+            await asyncio.sleep(0.4)
             (seen,) = peer.seen
             assert (seen.method, seen.headers["content-type"]) == ("POST", "application/json")
             assert seen.headers["webhook-id"] == job_id
@@ -198,28 +201,24 @@ def test_without_a_secret_webhooks_are_refused(opened):
     asyncio.run(go())
 
 
-def test_a_taken_webhook_is_nobody_elses_until_its_taker_is_dead_for_long_enough(opened, ca_file, secret):
+def test_a_taken_webhook_is_nobody_elses_until_its_taker_must_be_dead(opened, redis_url, secret):
     async def go() -> None:
-        async with opened() as api:  # without a secret it sends nothing by itself
-            settings = Settings(webhook_secrets=(secret,), webhook_seconds=0.05, webhook_max_attempts=2)
-            async with api_store(api, settings) as store, open_outgoing(settings) as outgoing:
-                one, other = (WebhookSender(store, outgoing) for _ in range(2))
-                for index in range(8):
-                    job_id = f"{index:032}"
-                    api.redis.hset(keys.job_key(job_id), mapping={"webhook_url": "https://x.invalid/"})
-                    api.redis.zadd(keys.WEBHOOKS, {job_id: 0})
-                taken = await asyncio.gather(*(sender.take(3) for sender in (one, other, one, other)))
-                ids = [job_id for part in taken for job_id, _ in part]
-                assert sorted(ids) == [f"{index:032}" for index in range(8)]
-                assert {attempt for part in taken for _, attempt in part} == {1}
-                (due,) = {round(score) for _, score in api.redis.zrange(keys.WEBHOOKS, 0, 0, withscores=True)}
-                assert 4 <= due - time.time() <= 6
-                expire(api, *ids)
-                assert {attempt for _, attempt in await other.take(16)} == {2}
-                expire(api, *ids)
-                assert await one.take(16) == []  # each attempt killed its sender: no more of them
-                assert api.redis.hget(keys.job_key(ids[0]), "webhook_status") == b"failed"
-                assert await api.counted(metrics.WEBHOOK_DELIVERIES, "failed") == 8
+        limits = {"webhook_seconds": 0.05, "webhook_max_attempts": 2}
+        async with opened() as api, two_senders(redis_url, webhook_secrets=(secret,), **limits) as (one, other):
+            ids = [f"{index:032}" for index in range(8)]
+            for job_id in ids:
+                api.redis.hset(keys.job_key(job_id), mapping={"webhook_url": "https://x.invalid/"})
+                api.redis.zadd(keys.WEBHOOKS, {job_id: 0})
+            taken = await asyncio.gather(*(sender.take(3) for sender in (one, other, one, other)))
+            assert sorted(each for part in taken for each in part) == [(job_id, 1) for job_id in ids]
+            (due,) = {round(score) for _, score in api.redis.zrange(keys.WEBHOOKS, 0, 0, withscores=True)}
+            assert 4 <= due - time.time() <= 6
+            expire(api, *ids)
+            assert {attempt for _, attempt in await other.take(16)} == {2}
+            expire(api, *ids)
+            assert await one.take(16) == []  # each attempt killed its sender: no more of them
+            assert api.redis.hget(keys.job_key(ids[0]), "webhook_status") == b"failed"
+            assert await api.counted(metrics.WEBHOOK_DELIVERIES, "failed") == 8
 
     asyncio.run(go())
 
@@ -229,20 +228,13 @@ def expire(api: Any, *ids: str) -> None:
     api.redis.zadd(keys.WEBHOOKS, dict.fromkeys(ids, 1))
 
 
-def api_store(api: Any, settings: Settings) -> Any:
-    from contextlib import asynccontextmanager
-
-    from redis.asyncio import Redis as AsyncRedis
-
-    @asynccontextmanager
-    async def open_store() -> Any:
-        where = api.redis.get_connection_kwargs()
-        async with AsyncRedis(
-            host=where["host"], port=where["port"], db=where["db"], password=where["password"], decode_responses=True
-        ) as client:
-            yield ApiStore(client, settings)
-
-    return open_store()
+@asynccontextmanager
+async def two_senders(redis_url: str, **given: Any) -> AsyncIterator[tuple[WebhookSender, WebhookSender]]:
+    """Those of two replicas, not yet running."""
+    settings = Settings(outgoing_exceptions=("localhost",), **given)
+    async with AsyncRedis.from_url(redis_url, decode_responses=True) as client, open_outgoing(settings) as outgoing:
+        store = ApiStore(client, settings)
+        yield WebhookSender(store, outgoing), WebhookSender(store, outgoing)
 
 
 def test_a_process_that_ends_in_the_middle_of_sending_leaves_it_to_the_next(opened, serving, answer, secret):
@@ -262,32 +254,46 @@ def test_a_process_that_ends_in_the_middle_of_sending_leaves_it_to_the_next(open
     asyncio.run(go())
 
 
-def test_an_attempt_that_comes_too_late_changes_nothing_and_a_removed_job_stays_removed(
-    opened, serving, answer, secret
-):
+def test_an_attempt_that_comes_too_late_changes_nothing(opened, redis_url, serving, answer, secret, ca_file):
     async def go() -> None:
         async with serving() as peer, opened() as api:
-            settings = Settings(webhook_secrets=(secret,), webhook_seconds=0.2, outgoing_exceptions=("localhost",))
-            async with api_store(api, settings) as store, open_outgoing(settings) as outgoing:
-                sender, job_id = WebhookSender(store, outgoing), "a" * 32
-                api.redis.zadd(keys.WEBHOOKS, {job_id: 0})
-                assert await sender.take(5) == []
-                assert not api.redis.exists(keys.WEBHOOKS, keys.job_key(job_id))
-                await sender.send(job_id, 1)
-                assert not api.redis.exists(keys.job_key(job_id))
-
-            async with opened(webhook_secrets=(secret,)) as lively:
-                job_id = await submit(lively, peer.url())
+            peer.answers["/"] = answer(status="500 Internal Server Error")
+            job_id = await accepted(redis_url, peer.url())
             finish(api, job_id)
-            async with api_store(api, settings) as store, open_outgoing(settings) as outgoing:
-                sender = WebhookSender(store, outgoing)
-                await sender.take(1)
+            async with two_senders(redis_url, webhook_secrets=(secret,), outgoing_ca_file=ca_file) as (one, other):
+                assert await one.take(1) == [(job_id, 1)]
                 expire(api, job_id)
-                await sender.take(1)
-                await sender.send(job_id, 1)
+                assert await other.take(1) == [(job_id, 2)]
+                await one.send(job_id, 1)
                 assert (await api.job(job_id))["webhook"]["last_error"] is None
-                await sender.send(job_id, 2)
-                assert (await api.job(job_id))["webhook"]["last_error"]
+                await other.send(job_id, 2)
+                assert "500" in (await api.job(job_id))["webhook"]["last_error"]
+
+    asyncio.run(go())
+
+
+async def accepted(redis_url: str, webhook_url: str) -> str:
+    job_id = "a" * 32
+    spec = JobSpec(
+        task="t2v", model="small-t2v", variant="vdmini", prompt="a", width=64, height=64, num_frames=8, fps=8,
+        num_inference_steps=4, guidance_scale=1, motion_bucket_id=127, noise_aug_strength=0.02, seed=1,
+    )  # fmt: skip
+    async with AsyncRedis.from_url(redis_url, decode_responses=True) as client:
+        await ApiStore(client, Settings()).create(job_id, spec, None, webhook_url=webhook_url)
+    return job_id
+
+
+def test_the_webhook_of_a_job_that_was_removed_is_dropped_and_the_job_stays_removed(opened, redis_url, secret):
+    async def go() -> None:
+        async with opened() as api, two_senders(redis_url, webhook_secrets=(secret,)) as (sender, _):
+            job_id = await accepted(redis_url, "https://x.invalid/")
+            finish(api, job_id)
+            assert await sender.take(1) == [(job_id, 1)]
+            api.redis.delete(keys.job_key(job_id))
+            await sender.send(job_id, 1)
+            expire(api, job_id)
+            assert await sender.take(1) == []
+            assert not api.redis.exists(keys.job_key(job_id), keys.WEBHOOKS)
 
     asyncio.run(go())
 
@@ -341,3 +347,13 @@ def test_neither_url_nor_secret_nor_body_is_logged(opened, serving, answer, secr
     assert "given up" in caplog.text
     for private in ("hidden", secret, secret.removeprefix("whsec_"), "secret sentence"):
         assert private not in caplog.text
+
+
+def test_the_openapi_document_describes_the_webhook(opened):
+    async def go() -> None:
+        async with opened() as api:
+            described = (await api.client.get("/openapi.json")).json()["webhooks"]["job-finished"]["post"]
+            names = {each["name"] for each in described["parameters"]}
+            assert names == {"webhook-id", "webhook-timestamp", "webhook-signature"}
+
+    asyncio.run(go())
