@@ -1,6 +1,7 @@
 """Where the picture of a request comes from: its body, or a URL. Decoding it is left to `api.picture`."""
 
-from vdmini_serve.api.outgoing import Outgoing, OutgoingError, Reason
+from vdmini_serve.api.guard import OutgoingError, Reason
+from vdmini_serve.api.outgoing import Outgoing
 from vdmini_serve.contract.problem import FieldProblem, ProblemError, ProblemKind
 from vdmini_serve.contract.request import ImageToVideoRequest
 from vdmini_serve.contract.settings import Settings

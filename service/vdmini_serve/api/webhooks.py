@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from redis.exceptions import RedisError
 from standardwebhooks import Webhook
 
-from vdmini_serve.api.outgoing import Outgoing, OutgoingError
+from vdmini_serve.api.guard import OutgoingError
+from vdmini_serve.api.outgoing import Outgoing
 from vdmini_serve.api.source import url_problem
 from vdmini_serve.api.store import ApiStore
 from vdmini_serve.contract import keys, metrics, outbox

@@ -1,4 +1,4 @@
-"""Which addresses the service may call when a client names a URL. Names are resolved, and called, by `api.outgoing`."""
+"""Which addresses the service may call when a client names a URL. Names are resolved by `api.guard`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
