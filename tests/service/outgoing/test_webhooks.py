@@ -23,6 +23,7 @@ from vdmini_serve.contract import keys, metrics
 from vdmini_serve.contract.job import Job, JobResult
 from vdmini_serve.contract.request import JobSpec
 from vdmini_serve.contract.settings import Settings
+from vdmini_serve.contract.ticket import Ticket
 
 OLD = "whsec_" + base64.b64encode(b"o" * 24).decode()
 QUICK = {"webhook_first_retry_seconds": 0.01, "webhook_longest_retry_seconds": 0.02, "webhook_max_attempts": 3}
@@ -279,7 +280,7 @@ async def accepted(redis_url: str, webhook_url: str) -> str:
         num_inference_steps=4, guidance_scale=1, motion_bucket_id=127, noise_aug_strength=0.02, seed=1,
     )  # fmt: skip
     async with AsyncRedis.from_url(redis_url, decode_responses=True) as client:
-        await ApiStore(client, Settings()).create(job_id, spec, None, webhook_url=webhook_url)
+        await ApiStore(client, Settings()).create(job_id, spec, None, Ticket(webhook_url=webhook_url))
     return job_id
 
 
