@@ -8,7 +8,8 @@ from fastapi import FastAPI
 from PIL import Image
 from redis.asyncio import Redis
 
-from vdmini_serve.api import errors, generate, health, jobs, models
+from vdmini_serve.api import errors, events, generate, health, jobs, models
+from vdmini_serve.api.feeds import JobFeeds
 from vdmini_serve.api.finished import FinishedJobs
 from vdmini_serve.api.reaper import reap
 from vdmini_serve.api.state import Service
@@ -23,7 +24,7 @@ def create_app(settings: Settings) -> FastAPI:
     """Make the application."""
     app = FastAPI(title="VDMini", summary=SUMMARY, version="1", lifespan=_lifespan(settings))
     errors.install(app)
-    for module in (generate, jobs, models, health):
+    for module in (generate, jobs, events, models, health):
         app.include_router(module.router)
     return app
 
@@ -36,7 +37,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         async with Redis.from_url(settings.jobs_url.get_secret_value(), decode_responses=True) as redis:
             store = ApiStore(redis, settings)
             finished = FinishedJobs(store)
-            app.state.service = Service(settings, store, celery, finished)
+            app.state.service = Service(settings, store, celery, finished, JobFeeds(store, finished))
             tasks = [asyncio.create_task(finished.listen()), asyncio.create_task(reap(store, celery))]
             try:
                 yield

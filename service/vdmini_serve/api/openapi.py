@@ -22,6 +22,11 @@ GENERATED: dict[int | str, dict[str, Any]] = {
     202: {"description": "the job, when it was not; `Location` is where to ask", "model": Job},
     **PROBLEMS,
 }
+EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "the job's states", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    204: {"description": "the job is finished, and the client knows"},
+    **PROBLEMS,
+}
 CONTENT: dict[int | str, dict[str, Any]] = {
     200: {"description": "the clip", "content": VIDEO},
     206: {"description": "a part of the clip", "content": VIDEO},

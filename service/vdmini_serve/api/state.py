@@ -6,6 +6,7 @@ from typing import Annotated
 from celery import Celery
 from fastapi import Depends, Request
 
+from vdmini_serve.api.feeds import JobFeeds
 from vdmini_serve.api.finished import FinishedJobs
 from vdmini_serve.api.store import ApiStore
 from vdmini_serve.contract.settings import Settings
@@ -20,12 +21,14 @@ class Service:
         store: the jobs.
         celery: publishes them.
         finished: wakes requests that wait.
+        feeds: follows jobs for streams.
     """
 
     settings: Settings
     store: ApiStore
     celery: Celery
     finished: FinishedJobs
+    feeds: JobFeeds
 
 
 def service_of(request: Request) -> Service:
