@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from PIL import Image
 from redis.asyncio import Redis
 
-from vdmini_serve.api import errors, events, generate, health, jobs, models
+from vdmini_serve.api import errors, events, generate, health, jobs, models, openapi, videos
 from vdmini_serve.api.feeds import JobFeeds
 from vdmini_serve.api.finished import FinishedJobs
 from vdmini_serve.api.reaper import reap
@@ -24,8 +24,9 @@ def create_app(settings: Settings) -> FastAPI:
     """Make the application."""
     app = FastAPI(title="VDMini", summary=SUMMARY, version="1", lifespan=_lifespan(settings))
     errors.install(app)
-    for module in (generate, jobs, events, models, health):
+    for module in (generate, jobs, events, videos, models, health):
         app.include_router(module.router)
+    openapi.install(app)
     return app
 
 

@@ -29,10 +29,15 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     response_class=Response,
 )
 async def get_events(
-    job_id: str,
+    job_id: openapi.JobId,
     service: ServiceDep,
     last_event_id: Annotated[
-        str | None, Header(max_length=64, description="`id` of the last event that was seen; sent by browsers")
+        str | None,
+        Header(
+            max_length=64,
+            description="`id` of the last event that was seen; sent by browsers",
+            examples=["3f1d2c4b5a697887"],
+        ),
     ] = None,
 ) -> Response:
     """Server-sent events, each with the whole job as its data, until the job is finished.
