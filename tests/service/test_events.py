@@ -132,6 +132,15 @@ def test_a_client_that_comes_back_is_told_only_what_it_does_not_know(lone_api, e
     assert lone_api.client.get(url, headers={"Last-Event-ID": known}).text.count("data:") == 1
 
 
+def test_the_stream_of_a_job_that_is_deleted_ends_with_what_was_known(lone_api, eventually):
+    job_id = lone_api.submit()
+    with following(lone_api, job_id) as stream:
+        eventually(lambda: bool(stream.events), seconds=5)
+        lone_api.client.delete(f"/v1/videos/{job_id}")
+        assert stream.ended.wait(5)
+    assert stream.states == [("queued", 0)]
+
+
 def test_a_job_that_is_unknown_is_a_problem_and_no_stream(lone_api):
     response = lone_api.client.get("/v1/jobs/nope/events")
     assert (response.status_code, response.json()["type"]) == (404, "urn:vdmini:problem:unknown-job")

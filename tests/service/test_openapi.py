@@ -113,6 +113,26 @@ def test_the_example_of_a_problem_is_shown_under_its_own_status(document):
     assert len(seen) > 20
 
 
+def test_every_link_leads_to_a_route_that_takes_the_id(document):
+    links = [
+        link
+        for _, operation in operations(document)
+        for answer in operation["responses"].values()
+        for link in answer.get("links", {}).values()
+    ]
+    assert len(links) > 8
+    for link in links:
+        *_, path, method = link["operationRef"].split("/")
+        operation = document["paths"][path.replace("~1", "/")][method]
+        assert set(link["parameters"]) <= {each["name"] for each in operation["parameters"]}
+
+
+def test_a_form_has_no_null(document):
+    forms = [content["schema"] for name, content in contents(document) if "multipart/form-data" in name]
+    assert len(forms) == 3
+    assert not [form for form in forms if "null" in str(form) or "None" in str(form)]
+
+
 def test_the_routes_are_those_that_the_service_has(document):
     videos = {"/v1/videos", "/v1/videos/{video_id}", "/v1/videos/{video_id}/content"}
     jobs = {"/v1/jobs", "/v1/jobs/{job_id}", "/v1/jobs/{job_id}/content", "/v1/jobs/{job_id}/events"}

@@ -165,6 +165,13 @@ def test_a_form_is_refused_whose_image_is_text_or_no_image(lone_api):
     refused(post("/v1/videos", files={"input_reference": b"hello"}), 422, "unsupported-image", "PNG")
 
 
+def test_another_method_is_refused_with_all_that_there_are(lone_api):
+    for path, allowed in (("", "GET, POST"), ("/x", "GET, DELETE"), ("/x/content", "GET, HEAD")):
+        response = lone_api.client.put(f"/v1/videos{path}")
+        refused(response, 405, "method-not-allowed", allowed)
+        assert response.headers["allow"] == allowed
+
+
 def test_pages_list_every_video_once_in_both_orders(lone_api):
     made = [create(lone_api)["id"] for _ in range(3)]
     for order, expected in (("desc", made[::-1]), ("asc", made)):

@@ -16,8 +16,6 @@ from vdmini_serve.contract.job import Job
 
 KEEP_ALIVE_SECONDS = 15
 """Proxies close connections on which nothing comes for a minute or less."""
-SEND_SECONDS = 30.0
-"""A client that takes nothing for this long is given up."""
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -52,7 +50,6 @@ async def get_events(
         _events(service.feeds, job, last_event_id),
         ping=KEEP_ALIVE_SECONDS,
         ping_message_factory=lambda: ServerSentEvent(comment="keep-alive"),
-        send_timeout=SEND_SECONDS,
     )
 
 

@@ -39,6 +39,19 @@ def answer(description: str, example: str, **more: Any) -> dict[str, Any]:
     return {"description": description, "content": {JSON: {"examples": shown}}, **more}
 
 
+def links(path: str, parameter: str, *followers: str) -> dict[str, Any]:
+    """What can be asked next about the id in an answer: routes behind its own, and their methods."""
+    found = {}
+    for follower in followers:
+        method, _, rest = follower.partition(" ")
+        reference = f"{path}/{{{parameter}}}{rest}".replace("/", "~1")
+        found[follower.replace(" /", "-")] = {
+            "operationRef": f"#/paths/{reference}/{method}",
+            "parameters": {parameter: "$response.body#/id"},
+        }
+    return found
+
+
 def _problem_content(kinds: Iterable[ProblemKind]) -> dict[str, Any]:
     shown = {kind.value: {"value": examples.example_problem(kind)} for kind in kinds}
     return {MEDIA_TYPE: {"schema": {"$ref": REF.format(model="Problem")}, "examples": shown}}
@@ -99,6 +112,7 @@ GENERATED: Responses = {
         "QueuedJob",
         model=Job,
         headers={"Location": header("where to ask", f"/v1/jobs/{examples.JOB_ID}")},
+        links=links("/v1/jobs", "job_id", "get", "get /content", "get /events", "post /cancel"),
     ),
     **problems(*_SUBMITTING, *_WHILE_WAITING),
 }
@@ -137,6 +151,7 @@ VIDEO_MADE: Responses = {
             "X-VDMini-Ignored": header("fields that were not read", "prompt"),
             **_POLL,
         },
+        links=links("/v1/videos", "video_id", "get", "get /content", "delete"),
     ),
     **problems(*_SUBMITTING),
 }
@@ -179,7 +194,7 @@ def request_body(kind: type[Record]) -> dict[str, Any]:
     as_json, as_form = BODIES[kind]
     content = {
         JSON: {"schema": _in_base64(kind.model_json_schema()), "example": as_json},
-        "multipart/form-data": {"schema": kind.model_json_schema(), "example": as_form},
+        "multipart/form-data": {"schema": _without_null(kind.model_json_schema()), "example": as_form},
     }
     described: dict[str, Any] = {"requestBody": {"required": True, "content": content}}
     return described | ({"parameters": [PREFER]} if issubclass(kind, GenerationFields) else {})
@@ -194,6 +209,16 @@ def _in_base64(schema: Any) -> Any:
     if schema.get("format") == "binary":
         return {name: each for name, each in schema.items() if name != "format"} | {"contentEncoding": "base64"}
     return {name: _in_base64(each) for name, each in schema.items()}
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same schema with nothing that may be null: a form leaves out what it doesn't say."""
+    for field in schema["properties"].values():
+        kinds = [each for each in field.pop("anyOf", ()) if each.get("type") != "null"]
+        field.update(kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
+        if field.get("default", "") is None:
+            del field["default"]
+    return schema
 
 
 def install(app: FastAPI) -> None:
