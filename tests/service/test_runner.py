@@ -23,8 +23,9 @@ from vdmini_serve.contract.problem import ProblemError, ProblemKind
 from vdmini_serve.contract.request import JobSpec
 from vdmini_serve.contract.settings import Settings
 from vdmini_serve.contract.thumbnail import thumbnail_path
-from vdmini_serve.worker.models import LoadedModel, load, verified
+from vdmini_serve.worker.models import LoadedModel, verified
 from vdmini_serve.worker.runner import Runner
+from vdmini_serve.worker.shelf import load
 from vdmini_serve.worker.store import WorkerStore
 from vdmini_serve.worker.thumbnail import write_thumbnail
 from vdmini_serve.worker.warmup import default_spec, warm_up

@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
+from redis import Redis
 
+from vdmini_serve.access_keys import KeyRing
 from vdmini_serve.contract import keys, metrics
 from vdmini_serve.contract.job import JobResult
 from vdmini_serve.contract.problem import ProblemKind, problem
@@ -262,3 +264,50 @@ def test_the_worker_of_a_deleted_video_finds_that_it_is_lost_and_brings_nothing_
     assert not lone_api.worker.finish(claim, "succeeded", result=JobResult())
     assert counted(lone_api, "cancelled") == before + 1
     assert not lone_api.worker.redis.keys(f"*{made}*")
+
+
+def test_a_video_that_is_asked_for_twice_with_one_key_is_made_once(lone_api):
+    asked = {"json": {"prompt": PROMPT, "seconds": "1"}, "headers": {"Idempotency-Key": "videos-1"}}
+    first, again = (lone_api.client.post("/v1/videos", **asked) for _ in range(2))
+    assert again.json()["id"] == first.json()["id"]
+    assert ("idempotent-replayed" in first.headers, again.headers["idempotent-replayed"]) == (False, "true")
+    other = {**asked, "json": {"prompt": PROMPT, "seconds": "0.5", "fps": 16}}
+    refused(lone_api.client.post("/v1/videos", **other), 409, "idempotency-conflict", "another request")
+    lone_api.client.delete(f"/v1/videos/{first.json()['id']}")
+    assert lone_api.client.post("/v1/videos", **asked).json()["id"] != first.json()["id"]
+
+
+def test_videos_of_other_keys_do_not_exist_for_a_key_and_stay_theirs(serve_api, redis_url):
+    api = serve_api(require_api_key=True)
+    with Redis.from_url(redis_url, decode_responses=True) as redis:
+        mine, other = (
+            {"Authorization": f"Bearer {KeyRing(redis).add(name, rate=None, max_active_jobs=None, priority='normal')}"}
+            for name in ("mine", "other")
+        )
+        made = api.post("/v1/videos", json={"prompt": PROMPT}, headers=mine).json()["id"]
+        url = f"/v1/videos/{made}"
+        for reply in (
+            api.get(url, headers=other),
+            api.get(f"{url}/content", headers=other),
+            api.get(f"/v1/jobs/{made}/events", headers=other),
+            api.delete(url, headers=other),
+        ):
+            refused(reply, 404, "unknown-job", made)
+        assert api.get("/v1/videos", headers=other).json()["data"] == []
+        assert [each["id"] for each in api.get("/v1/videos", headers=mine).json()["data"]] == [made]
+        assert api.delete(url, headers=mine).status_code == 200
+        assert not redis.keys(f"*{made}*")
+        assert api.get("/v1/videos", headers=mine).json()["data"] == []
+        assert not redis.exists(keys.ACTIVE)
+        assert redis.get(keys.ACTIVE_COST) == "0"
+
+
+def test_every_documented_route_under_v1_asks_for_a_key(serve_api):
+    api = serve_api(require_api_key=True)
+    asked = 0
+    for path, methods in api.get("/openapi.json").json()["paths"].items():
+        for method in methods if path.startswith("/v1/") else ():
+            reply = api.request(method, path.format(job_id="x", video_id="x", name="x"))
+            refused(reply, 401, "key-missing", "Authorization")
+            asked += 1
+    assert asked > 12

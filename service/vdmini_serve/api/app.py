@@ -9,8 +9,11 @@ from PIL import Image
 from redis.asyncio import Redis
 
 from vdmini_serve.api import errors, events, generate, health, jobs, models, openapi, videos
+from vdmini_serve.api.expectations import ExpectationsCache
 from vdmini_serve.api.feeds import JobFeeds
 from vdmini_serve.api.finished import FinishedJobs
+from vdmini_serve.api.queue import Queue
+from vdmini_serve.api.rates import Rates
 from vdmini_serve.api.reaper import reap
 from vdmini_serve.api.state import Service
 from vdmini_serve.api.store import ApiStore
@@ -38,7 +41,9 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         async with Redis.from_url(settings.jobs_url.get_secret_value(), decode_responses=True) as redis:
             store = ApiStore(redis, settings)
             finished = FinishedJobs(store)
-            app.state.service = Service(settings, store, celery, finished, JobFeeds(store, finished))
+            queue, expectations = Queue(store), ExpectationsCache(store)
+            feeds = JobFeeds(store, finished, queue)
+            app.state.service = Service(settings, store, celery, finished, feeds, queue, expectations, Rates(redis))
             tasks = [asyncio.create_task(finished.listen()), asyncio.create_task(reap(store, celery))]
             try:
                 yield

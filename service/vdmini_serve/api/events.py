@@ -10,6 +10,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 
 from vdmini_serve.api import openapi
+from vdmini_serve.api.access import CallerDep
 from vdmini_serve.api.feeds import JobFeeds
 from vdmini_serve.api.state import ServiceDep
 from vdmini_serve.contract.job import Job
@@ -29,6 +30,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 async def get_events(
     job_id: openapi.JobId,
     service: ServiceDep,
+    caller: CallerDep,
     last_event_id: Annotated[
         str | None,
         Header(
@@ -43,7 +45,7 @@ async def get_events(
     The first one tells the state now, unless `Last-Event-ID` says that it is known. A comment comes every 15 seconds.
     When the last state is known already the answer is 204, which ends a browser's reconnecting.
     """
-    job = await service.store.get(job_id)
+    job = await service.queue.placed(await service.store.get(job_id, caller.may_see))
     if job.finished and event_id(job) == last_event_id:
         return Response(status_code=204)
     return EventSourceResponse(

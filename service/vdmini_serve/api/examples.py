@@ -28,6 +28,12 @@ JOB: dict[str, Any] = {
     "status": "succeeded",
     "progress": 1.0,
     **_WORK,
+    "priority": "normal",
+    "cost": 131072,
+    "queue_position": None,
+    "eta_seconds": None,
+    "expected_seconds": 0.33,
+    "choice": None,
     "attempts": 1,
     "created_at": 1767225600.0,
     "started_at": 1767225600.02,
@@ -46,6 +52,8 @@ QUEUED_JOB: dict[str, Any] = {
     **JOB,
     "status": "queued",
     "progress": 0.0,
+    "queue_position": 2,
+    "eta_seconds": 1.1,
     "attempts": 0,
     "started_at": None,
     "finished_at": None,
@@ -155,6 +163,18 @@ DETAILS: dict[ProblemKind, str] = {
     ProblemKind.IMAGE_TOO_LARGE: "image has 30000x30000 pixels; at most 40000000 (width x height) are allowed. "
     "Scale it down first",
     ProblemKind.QUEUE_FULL: "200 jobs are waiting or running, no more are taken; try again later",
+    ProblemKind.QUEUE_TOO_SLOW: "the job is expected to start in 30.0 s, its max_queue_seconds is 10; try again later",
+    ProblemKind.QUEUED_TOO_LONG: "No worker started the job within its max_queue_seconds; try again later, or allow a "
+    "longer wait.",
+    ProblemKind.NO_VARIANT_FAST_ENOUGH: "no model was measured to take at most 0.1 s; allow more, or ask for less",
+    ProblemKind.TOO_MANY_OF_YOURS: "4 jobs of this API key are waiting or running, which is its limit; try again later",
+    ProblemKind.TOO_MANY_REQUESTS: "more requests than 60 per minute; try again later",
+    ProblemKind.KEY_MISSING: "an API key is needed: send the header `Authorization: Bearer KEY`; `vdmini-serve keys "
+    "add` makes keys",
+    ProblemKind.KEY_UNKNOWN: "this API key is not known here; it may have been removed",
+    ProblemKind.PRIORITY_NOT_ALLOWED: "priority is 'high'; this API key may ask for 'normal' at most",
+    ProblemKind.IDEMPOTENCY_CONFLICT: "this Idempotency-Key was used for another request; send the same one again, or "
+    "take a new key",
     ProblemKind.INTERNAL_ERROR: "the service failed; its log has the traceback",
     ProblemKind.WORKER_LOST: "The worker died during each of the 3 attempts at this job; see the worker's log, then "
     "try again.",

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Iterator
 from redis.exceptions import RedisError
 
 from vdmini_serve.api.finished import FinishedJobs
+from vdmini_serve.api.queue import Queue
 from vdmini_serve.api.store import ApiStore
 from vdmini_serve.contract.job import Job
 from vdmini_serve.contract.problem import ProblemError
@@ -24,10 +25,11 @@ class JobFeeds:
     Args:
         store: the jobs.
         finished: tells of a job's end before the next poll would.
+        queue: tells where jobs stand.
     """
 
-    def __init__(self, store: ApiStore, finished: FinishedJobs) -> None:
-        self.store, self.finished = store, finished
+    def __init__(self, store: ApiStore, finished: FinishedJobs, queue: Queue) -> None:
+        self.store, self.finished, self.queue = store, finished, queue
         self._feeds: dict[str, _Feed] = {}
 
     async def follow(self, job: Job) -> AsyncGenerator[Job, None]:
@@ -70,7 +72,7 @@ class JobFeeds:
 
     async def _read(self, last: Job) -> Job | None:
         try:
-            return await self.store.get(last.id)
+            return await self.queue.placed(await self.store.get(last.id))
         except ProblemError:
             return None
         except RedisError as error:

@@ -1,15 +1,16 @@
-"""`POST /v1/i2v` and `POST /v1/t2v`: have a job accepted, and wait for it as long as the client likes."""
+"""`POST /v1/i2v` and `POST /v1/t2v`: accept a job, and wait for it as long as the client likes."""
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from vdmini_serve.api import openapi
-from vdmini_serve.api.admission import pick_model, validate
+from vdmini_serve.api.access import SubmitterDep
+from vdmini_serve.api.admission import validate
 from vdmini_serve.api.content import whole
 from vdmini_serve.api.intake import read_fields
 from vdmini_serve.api.prefer import wait_seconds
 from vdmini_serve.api.state import Service, ServiceDep
-from vdmini_serve.api.submission import submit
+from vdmini_serve.api.submission import Accepted, submit
 from vdmini_serve.contract.job import Job
 from vdmini_serve.contract.problem import ProblemError, ProblemKind
 from vdmini_serve.contract.request import ImageToVideoRequest, TextToVideoRequest
@@ -24,12 +25,11 @@ router = APIRouter(prefix="/v1", tags=["generate"])
     response_class=Response,
     openapi_extra=openapi.request_body(ImageToVideoRequest),
 )
-async def image_to_video(request: Request, service: ServiceDep) -> Response:
+async def image_to_video(request: Request, service: ServiceDep, caller: SubmitterDep) -> Response:
     """Send `image` as a file part of a form, or as base64 in JSON."""
     fields = await read_fields(request, service.settings.max_upload_bytes)
     asked = validate(ImageToVideoRequest, fields)
-    model = pick_model(await service.store.models(), "i2v", asked.variant)
-    return await _await_clip(request, service, await submit(service, asked, model))
+    return await _serve(request, service, await submit(request, service, caller, "i2v", asked))
 
 
 @router.post(
@@ -39,22 +39,23 @@ async def image_to_video(request: Request, service: ServiceDep) -> Response:
     response_class=Response,
     openapi_extra=openapi.request_body(TextToVideoRequest),
 )
-async def text_to_video(request: Request, service: ServiceDep) -> Response:
+async def text_to_video(request: Request, service: ServiceDep, caller: SubmitterDep) -> Response:
     """Send `prompt` in JSON or in a form."""
-    fields = await read_fields(request, 0)
-    asked = validate(TextToVideoRequest, fields)
-    model = pick_model(await service.store.models(), "t2v", asked.variant)
-    return await _await_clip(request, service, await submit(service, asked, model))
+    asked = validate(TextToVideoRequest, await read_fields(request, 0))
+    return await _serve(request, service, await submit(request, service, caller, "t2v", asked))
 
 
-async def _await_clip(request: Request, service: Service, job_id: str) -> Response:
+async def _serve(request: Request, service: Service, accepted: Accepted) -> Response:
     settings = service.settings
     seconds, applied = wait_seconds(
         request.headers.get("prefer"), default=settings.default_wait_seconds, most=settings.max_wait_seconds
     )
-    answer = _answer(await service.finished.wait(job_id, seconds), service)
+    job = await service.finished.wait(accepted.job_id, seconds)
+    answer = _answer(await service.queue.placed(job), service)
     if applied:
         answer.headers["Preference-Applied"] = applied
+    if accepted.replayed:
+        answer.headers["Idempotent-Replayed"] = "true"
     return answer
 
 

@@ -84,13 +84,15 @@ _SUBMITTING = (
     *(ProblemKind.UNSUPPORTED_CONTENT_TYPE, ProblemKind.UNKNOWN_FIELD, ProblemKind.MISSING_FIELD),
     *(ProblemKind.INVALID_FIELD, ProblemKind.OUTSIDE_LIMITS, ProblemKind.UNKNOWN_VARIANT, ProblemKind.PROMPT_TOO_LONG),
     *(ProblemKind.UNSUPPORTED_IMAGE, ProblemKind.IMAGE_TOO_LARGE, ProblemKind.QUEUE_FULL),
-    *(ProblemKind.NO_MODEL_LOADED, ProblemKind.STORE_UNAVAILABLE),
+    *(ProblemKind.NO_MODEL_LOADED, ProblemKind.STORE_UNAVAILABLE, ProblemKind.KEY_MISSING, ProblemKind.KEY_UNKNOWN),
+    *(ProblemKind.PRIORITY_NOT_ALLOWED, ProblemKind.IDEMPOTENCY_CONFLICT, ProblemKind.QUEUE_TOO_SLOW),
+    *(ProblemKind.TOO_MANY_OF_YOURS, ProblemKind.TOO_MANY_REQUESTS, ProblemKind.NO_VARIANT_FAST_ENOUGH),
 )
 _WHILE_WAITING = (
     *(ProblemKind.JOB_CANCELLED, ProblemKind.INTERNAL_ERROR, ProblemKind.WORKER_LOST),
-    *(ProblemKind.OUT_OF_MEMORY, ProblemKind.STORAGE_FULL),
+    *(ProblemKind.OUT_OF_MEMORY, ProblemKind.STORAGE_FULL, ProblemKind.QUEUED_TOO_LONG),
 )
-_ONE_JOB = problems(ProblemKind.UNKNOWN_JOB, ProblemKind.STORE_UNAVAILABLE)
+_ONE_JOB = problems(ProblemKind.KEY_MISSING, ProblemKind.UNKNOWN_JOB, ProblemKind.STORE_UNAVAILABLE)
 
 _ETAG = {
     "ETag": header("of the file: it never changes", f'"{examples.SHA256}"'),
@@ -125,7 +127,7 @@ CONTENT: Responses = {
     },
     304: {"description": "the client has it already"},
     **problems(
-        *(ProblemKind.UNKNOWN_JOB, ProblemKind.JOB_NOT_SUCCEEDED, ProblemKind.CONTENT_GONE),
+        *(ProblemKind.KEY_MISSING, ProblemKind.UNKNOWN_JOB, ProblemKind.JOB_NOT_SUCCEEDED, ProblemKind.CONTENT_GONE),
         *(ProblemKind.RANGE_NOT_SATISFIABLE, ProblemKind.STORE_UNAVAILABLE),
     ),
 }
@@ -139,8 +141,8 @@ EVENTS: Responses = {
     204: {"description": "the job is finished, and the client knows"},
     **_ONE_JOB,
 }
-MODEL: Responses = {200: answer("the model", "Model"), **problems(ProblemKind.UNKNOWN_MODEL)}
-MODELS: Responses = {200: answer("the models", "Models"), **PROBLEMS}
+MODEL: Responses = {200: answer("the model", "Model"), **problems(ProblemKind.KEY_MISSING, ProblemKind.UNKNOWN_MODEL)}
+MODELS: Responses = {200: answer("the models", "Models"), **problems(ProblemKind.KEY_MISSING)}
 
 VIDEO_MADE: Responses = {
     200: answer(
@@ -188,6 +190,20 @@ PREFER = {
     "example": "respond-async",
 }
 
+IDEMPOTENCY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "schema": {"type": "string", "maxLength": 255, "pattern": "^[!-~]+$"},
+    "description": "a request that is sent again with the same key makes no second job; the answer then says "
+    "`Idempotent-Replayed: true`",
+    "example": "8e03978e-40d5-43e8-bc93-6894a57f9324",
+}
+BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "an API key, where the service asks for one",
+}
+
 
 def request_body(kind: type[Record]) -> dict[str, Any]:
     """The OpenAPI description of a route's body, as JSON and as a form."""
@@ -197,7 +213,8 @@ def request_body(kind: type[Record]) -> dict[str, Any]:
         "multipart/form-data": {"schema": _without_null(kind.model_json_schema()), "example": as_form},
     }
     described: dict[str, Any] = {"requestBody": {"required": True, "content": content}}
-    return described | ({"parameters": [PREFER]} if issubclass(kind, GenerationFields) else {})
+    headers = [PREFER, IDEMPOTENCY] if issubclass(kind, GenerationFields) else [IDEMPOTENCY]
+    return described | {"parameters": headers}
 
 
 def _in_base64(schema: Any) -> Any:
@@ -229,6 +246,8 @@ def install(app: FastAPI) -> None:
         made = plain()
         _, schemas = models_json_schema([(Problem, "serialization")], ref_template=REF)
         made["components"]["schemas"].update(schemas["$defs"])
+        made["components"]["securitySchemes"] = {"key": BEARER}
+        made["security"] = [{}, {"key": []}]
         made["components"]["examples"] = {name: {"value": value} for name, value in examples.ANSWERS.items()}
         return made
 

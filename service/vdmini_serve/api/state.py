@@ -6,8 +6,11 @@ from typing import Annotated
 from celery import Celery
 from fastapi import Depends, Request
 
+from vdmini_serve.api.expectations import ExpectationsCache
 from vdmini_serve.api.feeds import JobFeeds
 from vdmini_serve.api.finished import FinishedJobs
+from vdmini_serve.api.queue import Queue
+from vdmini_serve.api.rates import Rates
 from vdmini_serve.api.store import ApiStore
 from vdmini_serve.contract.settings import Settings
 
@@ -22,6 +25,9 @@ class Service:
         celery: publishes them.
         finished: wakes requests that wait.
         feeds: follows jobs for streams.
+        queue: where jobs stand.
+        expectations: what work takes.
+        rates: counts requests.
     """
 
     settings: Settings
@@ -29,6 +35,9 @@ class Service:
     celery: Celery
     finished: FinishedJobs
     feeds: JobFeeds
+    queue: Queue
+    expectations: ExpectationsCache
+    rates: Rates
 
 
 def service_of(request: Request) -> Service:

@@ -114,6 +114,8 @@ def poll_headers(job: Job) -> dict[str, str]:
     if job.finished:
         return {}
     seconds = 1.0
-    if job.started_at is not None and job.progress > 0:
+    if job.eta_seconds is not None:
+        seconds = job.eta_seconds
+    elif job.started_at is not None and job.progress > 0:
         seconds = (time.time() - job.started_at) * (1 - job.progress) / job.progress
     return {"openai-poll-after-ms": str(round(1000 * min(max(seconds, POLL_SECONDS[0]), POLL_SECONDS[1])))}

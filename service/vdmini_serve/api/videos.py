@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from vdmini_serve.api import content, examples, openapi, thumbnail
+from vdmini_serve.api.access import CallerDep, SubmitterDep
 from vdmini_serve.api.admission import pick_model
 from vdmini_serve.api.state import ServiceDep
 from vdmini_serve.api.submission import submit
@@ -33,27 +34,32 @@ Variant = Annotated[
 @router.post(
     "", summary="Create a video", responses=openapi.VIDEO_MADE, openapi_extra=openapi.request_body(VideoRequest)
 )
-async def create_video(request: Request, response: Response, service: ServiceDep) -> Video:
+async def create_video(request: Request, response: Response, service: ServiceDep, caller: SubmitterDep) -> Video:
     """Send `prompt`, or `input_reference` to animate an image; answered at once. Poll, or follow the job's events."""
     asked = await read_video_request(request, service.settings.max_upload_bytes)
     model = pick_model(await service.store.models(), asked.task, asked.model, field="model")
-    job = await service.store.get(await submit(service, translate(asked, model), model))
+    accepted = await submit(request, service, caller, asked.task, translate(asked, model))
+    job = await service.queue.placed(await service.store.get(accepted.job_id))
     response.headers.update({"Location": f"/v1/videos/{job.id}", "X-VDMini-Job": job.id, **poll_headers(job)})
+    if accepted.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
     if asked.task == "i2v" and asked.prompt is not None:
         response.headers["X-VDMini-Ignored"] = "prompt"
     return video_of(job)
 
 
 @router.get("", summary="List videos", responses=openapi.VIDEO_PAGE)
-async def list_videos(service: ServiceDep, after: After = None, limit: Limit = 20, order: Order = "desc") -> VideoPage:
+async def list_videos(
+    service: ServiceDep, caller: CallerDep, after: After = None, limit: Limit = 20, order: Order = "desc"
+) -> VideoPage:
     """All jobs, those of the other routes included. Prompts and images are not shown."""
-    return page_of(await service.store.page(after=after, limit=limit, oldest_first=order == "asc"))
+    return page_of(await service.store.page(after=after, limit=limit, owner=caller.owner, oldest_first=order == "asc"))
 
 
 @router.get("/{video_id}", summary="Status of a video", responses=openapi.VIDEO_STATUS)
-async def get_video(video_id: openapi.VideoId, response: Response, service: ServiceDep) -> Video:
+async def get_video(video_id: openapi.VideoId, response: Response, service: ServiceDep, caller: CallerDep) -> Video:
     """While it is not finished, `openai-poll-after-ms` says when to ask again."""
-    job = await service.store.get(video_id)
+    job = await service.queue.placed(await service.store.get(video_id, caller.may_see))
     response.headers.update(poll_headers(job))
     return video_of(job)
 
@@ -67,18 +73,19 @@ async def get_video(video_id: openapi.VideoId, response: Response, service: Serv
 )
 @router.api_route("/{video_id}/content", methods=["HEAD"], include_in_schema=False, response_class=Response)
 async def get_video_content(
-    video_id: openapi.VideoId, request: Request, service: ServiceDep, variant: Variant = "video"
+    video_id: openapi.VideoId, request: Request, service: ServiceDep, caller: CallerDep, variant: Variant = "video"
 ) -> Response:
     """The MP4 supports `Range`, `If-Range`, `If-None-Match` and `HEAD`; the still `If-None-Match` and `HEAD`."""
-    job = await service.store.get(video_id)
+    job = await service.store.get(video_id, caller.may_see)
     if variant == "thumbnail":
         return await thumbnail.respond(request, job, service.settings)
     return content.respond(request, job, service.settings)
 
 
 @router.delete("/{video_id}", summary="Delete a video", responses=openapi.VIDEO_DELETED)
-async def delete_video(video_id: openapi.VideoId, service: ServiceDep) -> DeletedVideo:
+async def delete_video(video_id: openapi.VideoId, service: ServiceDep, caller: CallerDep) -> DeletedVideo:
     """A queued one is never made, a running one stops within a denoising step; then it is unknown, with its files."""
+    await service.store.get(video_id, caller.may_see)
     attempts = await service.store.delete(video_id)
     mp4 = service.settings.result_path(video_id, attempts)
     for path in (mp4, thumbnail_path(mp4)):

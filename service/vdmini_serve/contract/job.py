@@ -5,9 +5,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from vdmini_serve.contract.lanes import Lane
 from vdmini_serve.contract.problem import Problem
 from vdmini_serve.contract.record import Record
 from vdmini_serve.contract.request import JobSpec
+from vdmini_serve.contract.ticket import ANYBODY, Ticket, cost_of
 
 JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 FINISHED: tuple[JobStatus, ...] = ("succeeded", "failed", "cancelled")
@@ -31,6 +33,18 @@ class Job(Record):
     num_inference_steps: int = Field(description="denoising steps")
     guidance_scale: float = Field(description="1 means no guidance")
     seed: int = Field(description="the seed that was used: give it again to get the same clip")
+    priority: Lane = Field(description="high jobs start before normal ones, those before low ones")
+    cost: int = Field(description="frames x pixels x steps: what queue limits count")
+    queue_position: int | None = Field(
+        default=None, description="jobs that are expected to start before this one; null when it isn't waiting"
+    )
+    eta_seconds: float | None = Field(
+        default=None, description="expected until it is finished, from what such jobs took here; null when unknown"
+    )
+    expected_seconds: float | None = Field(
+        description="encode + denoise + decode of such work, as measured when the job was accepted; null when unknown"
+    )
+    choice: str | None = Field(description="why this model and these steps, when the request left it to the service")
     attempts: int = Field(description="how often a worker has started it")
     created_at: float = Field(description="Unix time in seconds")
     started_at: float | None = Field(description="Unix time when the last attempt started")
@@ -71,8 +85,9 @@ _SPEC_FIELDS = (
 )
 
 
-def encode_new(job_id: str, spec: JobSpec, *, created_at: float) -> dict[str, str]:
+def encode_new(job_id: str, spec: JobSpec, ticket: Ticket, *, created_at: float) -> dict[str, str]:
     """The Redis hash of a job that was just accepted."""
+    wait = ticket.max_queue_seconds
     return {
         "id": job_id,
         "spec": spec.model_dump_json(),
@@ -83,12 +98,23 @@ def encode_new(job_id: str, spec: JobSpec, *, created_at: float) -> dict[str, st
         "attempts": "0",
         "published": "0",
         "created_at": repr(created_at),
+        "lane": ticket.lane,
+        "owner": ticket.owner,
+        "cost": str(cost_of(spec)),
+        "start_before": "" if wait is None else repr(created_at + wait),
+        "expected_seconds": "" if ticket.expected_seconds is None else repr(ticket.expected_seconds),
+        "choice": ticket.choice or "",
     }
 
 
 def decode_spec(fields: dict[str, str]) -> JobSpec:
     """The work order inside a job's Redis hash."""
     return JobSpec.model_validate_json(fields["spec"])
+
+
+def owner_of(fields: dict[str, str]) -> str:
+    """Id of the API key that sent a job; `ANYBODY` without keys."""
+    return fields.get("owner", ANYBODY)
 
 
 def decode_job(fields: dict[str, str]) -> Job:
@@ -101,6 +127,10 @@ def decode_job(fields: dict[str, str]) -> Job:
         id=fields["id"],
         status=fields["status"],
         progress=float(fields["progress"]),
+        priority=fields["lane"],
+        cost=int(fields["cost"]),
+        expected_seconds=_number(fields["expected_seconds"]),
+        choice=fields["choice"] or None,
         attempts=int(fields["attempts"]),
         created_at=float(fields["created_at"]),
         started_at=_number(fields.get("started_at")),

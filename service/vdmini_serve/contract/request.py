@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from vdmini_serve.contract.lanes import Lane
 from vdmini_serve.contract.record import Record
 
 Task = Literal["i2v", "t2v"]
@@ -30,6 +31,24 @@ class GenerationFields(Record):
     fps: int | None = Field(default=None, ge=1, description="frames per second, of the file and as a condition")
     num_inference_steps: int | None = Field(default=None, ge=1, description="denoising steps")
     guidance_scale: float | None = Field(default=None, ge=1, le=30, description="1 means no guidance")
+    quality: Literal["draft", "balanced", "reference"] | None = Field(
+        default=None,
+        description="instead of `variant` and `num_inference_steps`: `draft` is a compressed model in its fewest "
+        "steps, `balanced` in its usual ones, `reference` the teacher",
+    )
+    max_latency_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        le=86_400,
+        description="instead of `quality`: the best that was measured to take no longer, the queue not counted",
+    )
+    priority: Lane = Field(default="normal", description="`high` starts before `normal`, `normal` before `low`")
+    max_queue_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        le=604_800,
+        description="longest wait for a start: a longer one that can be foreseen is refused, any other fails the job",
+    )
     seed: int | None = Field(
         default=None, ge=0, le=MAX_SEED, description="of all randomness; drawn and reported when left out"
     )

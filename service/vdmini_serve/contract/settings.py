@@ -25,6 +25,18 @@ class Settings(BaseSettings):
     artifacts: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description="artifact folders that the worker loads, separated like PATH"
     )
+    artifacts_dir: Path | None = Field(
+        default=None,
+        description="folder whose subfolders are artifacts; what is added, changed or removed there is served, "
+        "exchanged or dropped without a restart. Write an artifact elsewhere and rename it into place",
+    )
+    artifacts_scan_seconds: float = Field(default=5, gt=0, description="between two looks at `artifacts_dir`")
+    max_model_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="bytes of weights that a worker keeps loaded; what was not needed for the longest time is put "
+        "away. All stay by default",
+    )
     device: str | None = Field(default=None, description="torch device; the first GPU, else the CPU, by default")
     dtype: str | None = Field(
         default=None, description="float32, float16 or bfloat16; by default what suits the device"
@@ -45,6 +57,24 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(default=40_000_000, ge=1, description="largest image, width x height")
     max_prompt_characters: int = Field(default=2000, ge=1, description="longest prompt")
     max_active_jobs: int = Field(default=200, ge=1, description="jobs queued and running before 429 is answered")
+    max_active_cost: int | None = Field(
+        default=None,
+        ge=1,
+        description="frames x pixels x steps queued and running before 429; no limit by default",
+    )
+    max_queue_seconds: float = Field(
+        default=3600, gt=0, description="longest wait for a start when a request doesn't say, after which the job fails"
+    )
+    idempotency_seconds: int = Field(
+        default=86_400, ge=60, description="how long an Idempotency-Key stands for its job"
+    )
+    require_api_key: bool = Field(
+        default=False, description="whether /v1 needs `Authorization: Bearer KEY`; `vdmini-serve keys add` makes keys"
+    )
+    requests_without_key: str | None = Field(
+        default=None,
+        description="rate of POST where no key is asked for, such as 120/minute, all clients together",
+    )
     default_wait_seconds: float = Field(default=60, ge=0, description="how long a POST waits for the clip by default")
     max_wait_seconds: float = Field(default=600, ge=0, description="longest wait that `Prefer: wait=N` can ask for")
 
