@@ -109,6 +109,17 @@ def test_an_input_reference_makes_it_image_to_video(lone_api, picture, form):
         assert (stored.width, stored.height) == (job["width"], job["height"])
 
 
+def test_how_it_is_queued_can_be_said_as_for_other_jobs(lone_api):
+    made = create(lone_api, priority="low", max_queue_seconds=3600)
+    job = lone_api.client.get(f"/v1/jobs/{made['id']}").json()
+    assert job["priority"] == "low"
+    latest = float(lone_api.worker.redis.hget(keys.job_key(job["id"]), "start_before"))
+    assert latest == pytest.approx(job["created_at"] + 3600)
+    post = lone_api.client.post
+    response = post("/v1/videos", json={"prompt": PROMPT, "webhook_url": "https://example.org/"})
+    refused(response, 403, "feature-off", "webhook_url")
+
+
 def test_the_model_is_a_variant_or_a_name(lone_api):
     names = {model.name: model.variant for model in lone_api.models if model.task == "t2v"}
     for asked in ("teacher", *names):

@@ -15,7 +15,7 @@ from vdmini_serve.contract.request import ImageToVideoRequest, JobSpec, Task, Te
 RequestT = TypeVar("RequestT", ImageToVideoRequest, TextToVideoRequest)
 RecordT = TypeVar("RecordT", bound=Record)
 
-SECRET_FIELDS = ("prompt", "image", "input_reference")
+SECRET_FIELDS = ("prompt", "image", "image_url", "input_reference", "webhook_url")
 """What a client sent in these is not repeated in an answer."""
 
 WORK_FIELDS = frozenset(JobSpec.model_fields) - {"task", "model", "variant", "prompt"}
@@ -31,7 +31,7 @@ def validate(kind: type[RequestT], fields: Fields) -> RequestT:
         ProblemError: naming every wrong field, what was got and what is allowed.
     """
     values = dict(fields.values)
-    if fields.typed and kind is ImageToVideoRequest and "image" in values:
+    if fields.typed and kind is ImageToVideoRequest and values.get("image") is not None:
         values["image"] = decode_base64(values["image"])
     elif kind is ImageToVideoRequest and isinstance(values.get("image"), str):
         raise ProblemError(ProblemKind.INVALID_FIELD, "image is a text field; send it as a file part of the form")

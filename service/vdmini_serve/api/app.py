@@ -12,11 +12,14 @@ from vdmini_serve.api import errors, events, generate, health, jobs, models, ope
 from vdmini_serve.api.expectations import ExpectationsCache
 from vdmini_serve.api.feeds import JobFeeds
 from vdmini_serve.api.finished import FinishedJobs
+from vdmini_serve.api.outgoing import open_outgoing
 from vdmini_serve.api.queue import Queue
 from vdmini_serve.api.rates import Rates
 from vdmini_serve.api.reaper import reap
 from vdmini_serve.api.state import Service
 from vdmini_serve.api.store import ApiStore
+from vdmini_serve.api.webhook_document import document_webhook
+from vdmini_serve.api.webhooks import WebhookSender
 from vdmini_serve.contract.broker import create_celery
 from vdmini_serve.contract.settings import Settings
 
@@ -27,6 +30,7 @@ def create_app(settings: Settings) -> FastAPI:
     """Make the application."""
     app = FastAPI(title="VDMini", summary=SUMMARY, version="1", lifespan=_lifespan(settings))
     errors.install(app)
+    document_webhook(app)
     for module in (generate, jobs, events, videos, models, health):
         app.include_router(module.router)
     openapi.install(app)
@@ -38,13 +42,18 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         Image.MAX_IMAGE_PIXELS = settings.max_image_pixels
         celery = create_celery(settings)
-        async with Redis.from_url(settings.jobs_url.get_secret_value(), decode_responses=True) as redis:
+        async with (
+            Redis.from_url(settings.jobs_url.get_secret_value(), decode_responses=True) as redis,
+            open_outgoing(settings) as outgoing,
+        ):
             store = ApiStore(redis, settings)
             finished = FinishedJobs(store)
             queue, expectations = Queue(store), ExpectationsCache(store)
-            feeds = JobFeeds(store, finished, queue)
-            app.state.service = Service(settings, store, celery, finished, feeds, queue, expectations, Rates(redis))
+            feeds, rates = JobFeeds(store, finished, queue), Rates(redis)
+            app.state.service = Service(settings, store, celery, finished, feeds, queue, expectations, rates, outgoing)
             tasks = [asyncio.create_task(finished.listen()), asyncio.create_task(reap(store, celery))]
+            if settings.webhook_secrets:
+                tasks.append(asyncio.create_task(WebhookSender(store, outgoing).run()))
             try:
                 yield
             finally:

@@ -47,6 +47,7 @@ JOB: dict[str, Any] = {
     "size_bytes": 5120,
     "sha256": SHA256,
     "error": None,
+    "webhook": None,
 }
 QUEUED_JOB: dict[str, Any] = {
     **JOB,
@@ -162,6 +163,12 @@ DETAILS: dict[ProblemKind, str] = {
     ProblemKind.UNSUPPORTED_IMAGE: "image is a damaged PNG file (OSError); save it again and send that",
     ProblemKind.IMAGE_TOO_LARGE: "image has 30000x30000 pixels; at most 40000000 (width x height) are allowed. "
     "Scale it down first",
+    ProblemKind.URL_REFUSED: "image_url cannot be used: its address is not public; give a public https URL, or upload "
+    "the file",
+    ProblemKind.IMAGE_UNREACHABLE: "image_url cannot be used: the server answered 404; check the URL, or upload the "
+    "file",
+    ProblemKind.IMAGE_TOO_SLOW: "image_url cannot be used: it took longer than 10 s; try again, or upload the file",
+    ProblemKind.FEATURE_OFF: "image_url is switched off here; upload the file as image",
     ProblemKind.QUEUE_FULL: "200 jobs are waiting or running, no more are taken; try again later",
     ProblemKind.QUEUE_TOO_SLOW: "the job is expected to start in 30.0 s, its max_queue_seconds is 10; try again later",
     ProblemKind.QUEUED_TOO_LONG: "No worker started the job within its max_queue_seconds; try again later, or allow a "

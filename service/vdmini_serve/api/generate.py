@@ -26,7 +26,7 @@ router = APIRouter(prefix="/v1", tags=["generate"])
     openapi_extra=openapi.request_body(ImageToVideoRequest),
 )
 async def image_to_video(request: Request, service: ServiceDep, caller: SubmitterDep) -> Response:
-    """Send `image` as a file part of a form, or as base64 in JSON."""
+    """Send `image` as a file part of a form, or as base64 in JSON, or name it by `image_url`."""
     fields = await read_fields(request, service.settings.max_upload_bytes)
     asked = validate(ImageToVideoRequest, fields)
     return await _serve(request, service, await submit(request, service, caller, "i2v", asked))

@@ -35,8 +35,12 @@ def answer(description: str, example: str, **more: Any) -> dict[str, Any]:
 
     Examples are referred to because FastAPI takes every null out of those that it is given.
     """
-    shown = {example: {"$ref": f"#/components/examples/{example}"}}
-    return {"description": description, "content": {JSON: {"examples": shown}}, **more}
+    return {"description": description, "content": {JSON: {"examples": shown(example)}}, **more}
+
+
+def shown(example: str) -> dict[str, Any]:
+    """A reference to one of `examples.ANSWERS`."""
+    return {example: {"$ref": f"#/components/examples/{example}"}}
 
 
 def links(path: str, parameter: str, *followers: str) -> dict[str, Any]:
@@ -53,8 +57,8 @@ def links(path: str, parameter: str, *followers: str) -> dict[str, Any]:
 
 
 def _problem_content(kinds: Iterable[ProblemKind]) -> dict[str, Any]:
-    shown = {kind.value: {"value": examples.example_problem(kind)} for kind in kinds}
-    return {MEDIA_TYPE: {"schema": {"$ref": REF.format(model="Problem")}, "examples": shown}}
+    found = {kind.value: {"value": examples.example_problem(kind)} for kind in kinds}
+    return {MEDIA_TYPE: {"schema": {"$ref": REF.format(model="Problem")}, "examples": found}}
 
 
 def problems(*kinds: ProblemKind) -> Responses:
@@ -84,6 +88,7 @@ _SUBMITTING = (
     *(ProblemKind.UNSUPPORTED_CONTENT_TYPE, ProblemKind.UNKNOWN_FIELD, ProblemKind.MISSING_FIELD),
     *(ProblemKind.INVALID_FIELD, ProblemKind.OUTSIDE_LIMITS, ProblemKind.UNKNOWN_VARIANT, ProblemKind.PROMPT_TOO_LONG),
     *(ProblemKind.UNSUPPORTED_IMAGE, ProblemKind.IMAGE_TOO_LARGE, ProblemKind.QUEUE_FULL),
+    *(ProblemKind.URL_REFUSED, ProblemKind.IMAGE_UNREACHABLE, ProblemKind.IMAGE_TOO_SLOW, ProblemKind.FEATURE_OFF),
     *(ProblemKind.NO_MODEL_LOADED, ProblemKind.STORE_UNAVAILABLE, ProblemKind.KEY_MISSING, ProblemKind.KEY_UNKNOWN),
     *(ProblemKind.PRIORITY_NOT_ALLOWED, ProblemKind.IDEMPOTENCY_CONFLICT, ProblemKind.QUEUE_TOO_SLOW),
     *(ProblemKind.TOO_MANY_OF_YOURS, ProblemKind.TOO_MANY_REQUESTS, ProblemKind.NO_VARIANT_FAST_ENOUGH),

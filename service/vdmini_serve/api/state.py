@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from vdmini_serve.api.expectations import ExpectationsCache
 from vdmini_serve.api.feeds import JobFeeds
 from vdmini_serve.api.finished import FinishedJobs
+from vdmini_serve.api.outgoing import Outgoing
 from vdmini_serve.api.queue import Queue
 from vdmini_serve.api.rates import Rates
 from vdmini_serve.api.store import ApiStore
@@ -28,6 +29,7 @@ class Service:
         queue: where jobs stand.
         expectations: what work takes.
         rates: counts requests.
+        outgoing: calls URLs that clients name.
     """
 
     settings: Settings
@@ -38,6 +40,7 @@ class Service:
     queue: Queue
     expectations: ExpectationsCache
     rates: Rates
+    outgoing: Outgoing
 
 
 def service_of(request: Request) -> Service:

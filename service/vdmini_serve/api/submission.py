@@ -17,7 +17,9 @@ from vdmini_serve.api.choice import candidates, choose, leaves_the_choice
 from vdmini_serve.api.idempotency import body_digest, idempotency_digest
 from vdmini_serve.api.picture import prepare
 from vdmini_serve.api.reaper import publish_job
+from vdmini_serve.api.source import picture_bytes
 from vdmini_serve.api.state import Service
+from vdmini_serve.api.webhooks import check_webhook
 from vdmini_serve.contract.model import ModelDescriptor
 from vdmini_serve.contract.problem import ProblemError, ProblemKind
 from vdmini_serve.contract.request import ImageToVideoRequest, JobSpec, Task, TextToVideoRequest
@@ -48,7 +50,7 @@ async def submit(request: Request, service: Service, caller: Caller, task: Task,
             for another request.
     """
     caller.check_priority(asked.priority)
-    upload = _upload(asked, service.settings.max_upload_bytes)
+    upload = asked.image if isinstance(asked, ImageToVideoRequest) else None
     idempotency = idempotency_digest(request)
     body = body_digest(task, asked, upload) if idempotency else None
     if idempotency and body and (former := await service.store.former(caller.owner, idempotency, body)):
@@ -62,24 +64,18 @@ async def submit(request: Request, service: Service, caller: Caller, task: Task,
         max_queue_seconds=asked.max_queue_seconds or service.settings.max_queue_seconds,
         expected_seconds=expected,
         choice=choice,
+        webhook_url=asked.webhook_url,
         idempotency=idempotency,
         body=body,
     )
     await _refuse_too_late(service, task, asked)
-    image = None if upload is None else await _picture(upload, spec, service)
+    await check_webhook(asked, service.settings, service.outgoing)
+    image = await _picture(asked, spec, service) if isinstance(asked, ImageToVideoRequest) else None
     return await _create(service, spec, image, ticket)
 
 
-def _upload(asked: Asked, max_bytes: int) -> bytes | None:
-    if isinstance(asked, TextToVideoRequest):
-        return None
-    if len(asked.image) > max_bytes:
-        detail = f"image has {len(asked.image)} bytes; at most {max_bytes} are allowed"
-        raise ProblemError(ProblemKind.BODY_TOO_LARGE, detail)
-    return asked.image
-
-
-async def _picture(upload: bytes, spec: JobSpec, service: Service) -> bytes:
+async def _picture(asked: ImageToVideoRequest, spec: JobSpec, service: Service) -> bytes:
+    upload = await picture_bytes(asked, service.settings, service.outgoing)
     most = service.settings.max_image_pixels
     return await run_in_threadpool(prepare, upload, width=spec.width, height=spec.height, max_pixels=most)
 

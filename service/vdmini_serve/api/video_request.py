@@ -8,12 +8,14 @@ from starlette.requests import Request
 
 from vdmini_serve.api.admission import checked
 from vdmini_serve.api.intake import decode_base64, read_fields
+from vdmini_serve.contract.lanes import Lane
 from vdmini_serve.contract.model import ModelDescriptor
 from vdmini_serve.contract.problem import FieldProblem, ProblemError, ProblemKind
 from vdmini_serve.contract.record import Record
 from vdmini_serve.contract.request import (
     EXAMPLE_PROMPT,
     MAX_SEED,
+    MAX_URL_CHARACTERS,
     ImageToVideoRequest,
     Task,
     TextToVideoRequest,
@@ -21,6 +23,12 @@ from vdmini_serve.contract.request import (
 
 FRAME_TOLERANCE = 0.02
 """Of a frame: answers tell seconds to the millisecond, and may be sent again."""
+
+SHARED_FIELDS = (
+    *("num_inference_steps", "guidance_scale", "seed", "motion_bucket_id", "noise_aug_strength"),
+    *("priority", "max_queue_seconds", "webhook_url"),
+)
+"""What both shapes call the same."""
 
 _DECIMAL = r"^\d{1,4}(\.\d{1,9})?$"
 
@@ -79,6 +87,16 @@ class VideoRequest(Record):
         default=None, ge=0, le=1, description="noise added to the image; with an image only"
     )
 
+    priority: Lane = Field(default="normal", description="`high` starts before `normal`, `normal` before `low`")
+    max_queue_seconds: float | None = Field(
+        default=None, gt=0, le=604_800, description="longest wait for a start; a job that waits longer fails"
+    )
+    webhook_url: str | None = Field(
+        default=None,
+        max_length=MAX_URL_CHARACTERS,
+        description="https URL that gets the job as JSON by POST when it has reached its last state, signed",
+    )
+
     @property
     def task(self) -> Task:
         """What is asked for."""
@@ -108,10 +126,7 @@ def translate(asked: VideoRequest, model: ModelDescriptor) -> ImageToVideoReques
     Raises:
         ProblemError: for a size, a length or a field that makes no sense for this model.
     """
-    values: dict[str, Any] = asked.model_dump(
-        include={"num_inference_steps", "guidance_scale", "seed", "motion_bucket_id", "noise_aug_strength"},
-        exclude_none=True,
-    )
+    values: dict[str, Any] = asked.model_dump(include=set(SHARED_FIELDS), exclude_none=True)
     values |= {"variant": asked.model, **_size(asked, model), **_length(asked, model)}
     if asked.input_reference is not None:
         return ImageToVideoRequest(image=asked.input_reference, **values)

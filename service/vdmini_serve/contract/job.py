@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from vdmini_serve.contract.lanes import Lane
+from vdmini_serve.contract.outbox import WebhookDelivery, decode_delivery, encode_webhook
 from vdmini_serve.contract.problem import Problem
 from vdmini_serve.contract.record import Record
 from vdmini_serve.contract.request import JobSpec
@@ -65,6 +66,7 @@ class Job(Record):
     size_bytes: int | None = Field(description="size of the MP4")
     sha256: str | None = Field(description="hash of the MP4")
     error: Problem | None = Field(description="why it failed")
+    webhook: WebhookDelivery | None = Field(default=None, description="of the request's webhook_url, when it had one")
 
     @property
     def finished(self) -> bool:
@@ -104,6 +106,7 @@ def encode_new(job_id: str, spec: JobSpec, ticket: Ticket, *, created_at: float)
         "start_before": "" if wait is None else repr(created_at + wait),
         "expected_seconds": "" if ticket.expected_seconds is None else repr(ticket.expected_seconds),
         "choice": ticket.choice or "",
+        **encode_webhook(ticket.webhook_url),
     }
 
 
@@ -136,6 +139,7 @@ def decode_job(fields: dict[str, str]) -> Job:
         started_at=_number(fields.get("started_at")),
         finished_at=_number(fields.get("finished_at")),
         error=Problem.model_validate_json(error) if error else None,
+        webhook=decode_delivery(fields),
         **JobResult.model_validate(result).model_dump(),
     )
 

@@ -22,6 +22,8 @@ SAMPLES = "vdmini:samples"
 """Set of the keys of all engine timings."""
 FINISHED_CHANNEL = "vdmini:finished"
 """Channel on which the ids of finished jobs are announced."""
+WEBHOOKS = "vdmini:webhooks"
+"""Sorted set of the ids of jobs whose webhook must be sent, by the time when it is due."""
 
 ACTIVE_COST = "vdmini:active:cost"
 """Sum of the costs of the queued and running jobs."""

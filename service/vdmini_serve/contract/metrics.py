@@ -90,11 +90,18 @@ SPEEDUP = Family(
 QUEUE_JOBS = Family("vdmini_queue_jobs", "gauge", "Jobs waiting in the broker, and running.", ("queue", "state"))
 WORKERS = Family("vdmini_workers", "gauge", "Workers that give signs of life.", ("state",))
 REJECTED = Family("vdmini_rejected_total", "counter", "Requests answered with a problem.", ("reason",))
+WEBHOOK_DELIVERIES = Family(
+    "vdmini_webhook_deliveries_total",
+    "counter",
+    "Attempts at sending a webhook: delivered, retried (failed, and tried again later) or failed (given up).",
+    ("outcome",),
+)
 MODEL_INFO = Family("vdmini_model_info", "gauge", "1 for each loaded model.", ("name", "task", "variant", "teacher"))
 
 FAMILIES = (
     *(JOBS, JOB_LATENCY, QUEUE_WAIT, STAGE, BASELINE, SPEEDUP),
     *(QUEUE_JOBS, WORKERS, REJECTED, MODEL_INFO),
+    WEBHOOK_DELIVERIES,
 )
 
 OUTCOMES = ("succeeded", "failed", "cancelled")

@@ -23,6 +23,10 @@ class ProblemKind(StrEnum):
     INVALID_FIELD = "invalid-field"
     UNSUPPORTED_IMAGE = "unsupported-image"
     IMAGE_TOO_LARGE = "image-too-large"
+    IMAGE_UNREACHABLE = "image-unreachable"
+    IMAGE_TOO_SLOW = "image-too-slow"
+    URL_REFUSED = "url-refused"
+    FEATURE_OFF = "feature-off"
     PROMPT_TOO_LONG = "prompt-too-long"
     OUTSIDE_LIMITS = "outside-limits"
     UNKNOWN_VARIANT = "unknown-variant"
@@ -60,6 +64,7 @@ STATUS: dict[ProblemKind, int] = {
     ProblemKind.KEY_MISSING: 401,
     ProblemKind.KEY_UNKNOWN: 401,
     ProblemKind.PRIORITY_NOT_ALLOWED: 403,
+    ProblemKind.FEATURE_OFF: 403,
     ProblemKind.UNKNOWN_MODEL: 404,
     ProblemKind.UNKNOWN_JOB: 404,
     ProblemKind.UNKNOWN_ROUTE: 404,

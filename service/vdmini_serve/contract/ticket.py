@@ -19,6 +19,7 @@ class Ticket(Record):
     max_queue_seconds: float | None = Field(default=None, description="longest wait for a start before it fails")
     expected_seconds: float | None = Field(default=None, description="measured time of such work, when known")
     choice: str | None = Field(default=None, description="why this model and these steps, when the service chose them")
+    webhook_url: str | None = Field(default=None, description="who is told when the job is finished")
     idempotency: str | None = Field(default=None, description="sha256 of the Idempotency-Key")
     body: str | None = Field(default=None, description="sha256 of what the request said, beside an Idempotency-Key")
 

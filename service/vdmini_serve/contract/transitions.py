@@ -25,6 +25,7 @@ local function close(job, id, status, now)
   redis.call('DECRBY', 'vdmini:active:cost', redis.call('HGET', job, 'cost') or '0')
   redis.call('DEL', 'vdmini:lease:' .. id, 'vdmini:image:' .. id)
   outcome(job, status)
+  if redis.call('HEXISTS', job, 'webhook_url') == 1 then redis.call('ZADD', 'vdmini:webhooks', 0, id) end
   redis.call('PUBLISH', 'vdmini:finished', id)
 end
 local function fail(job, id, problem, now)
