@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from redis import Redis
 from starlette.testclient import TestClient
 
 from vdmini_serve.api.app import create_app
-from vdmini_serve.contract.model import WorkerBeat
+from vdmini_serve.contract.model import ModelDescriptor, WorkerBeat
 from vdmini_serve.contract.settings import Settings
 from vdmini_serve.embedded import Processes, StopSignal, start_redis
 from vdmini_serve.up import default_artifacts
@@ -139,6 +140,71 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
     finally:
         processes.close()
+
+
+@dataclass(frozen=True)
+class LoneApi:
+    """An API without a worker: tests do the worker's part, so that nothing happens before they say so."""
+
+    process: subprocess.Popen[bytes]
+    client: httpx.Client
+    url: str
+    settings: Settings
+    worker: WorkerStore
+    models: tuple[ModelDescriptor, ...]
+
+    def submit(self, **fields: object) -> str:
+        """Accept a text-to-video job."""
+        asked = {"prompt": "a red circle moves to the right", **fields}
+        return str(self.client.post("/v1/t2v", json=asked, headers={"Prefer": "respond-async"}).json()["id"])
+
+
+@pytest.fixture
+def start_api(
+    redis_url: str, artifact_folders: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], LoneApi]]:
+    """Starts an API on databases of its own, which takes jobs for the small models."""
+    with ExitStack() as started:
+
+        def go() -> LoneApi:
+            return started.enter_context(_lone_api(redis_url[:-1], artifact_folders, tmp_path_factory.mktemp("api")))
+
+        yield go
+
+
+@pytest.fixture(scope="module")
+def lone_api(
+    redis_url: str, artifact_folders: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LoneApi]:
+    with _lone_api(redis_url[:-1], artifact_folders, tmp_path_factory.mktemp("api")) as api:
+        yield api
+
+
+@contextmanager
+def _lone_api(redis: str, artifacts: tuple[Path, ...], folder: Path) -> Iterator[LoneApi]:
+    port, names = free_port(), {"BROKER_URL": redis + "2", "JOBS_URL": redis + "3", "DATA_DIR": str(folder)}
+    settings = Settings(**{name.lower(): value for name, value in names.items()})
+    settings.results_dir.mkdir()
+    url = f"http://127.0.0.1:{port}"
+    variables = environment(folder) | {f"VDMINI_{name}": value for name, value in names.items()}
+    command = [sys.executable, "-m", "vdmini_serve.cli", "api", "--port", str(port)]
+    with (
+        Redis.from_url(redis + "3") as jobs,
+        httpx.Client(base_url=url, timeout=20, trust_env=False) as client,
+        (folder / "log").open("w") as log,
+        subprocess.Popen(command, env=variables, stdout=log, stderr=log) as process,
+    ):
+        jobs.flushdb()
+        worker, models = WorkerStore(jobs, settings, "me"), verified(artifacts)
+        worker.publish_models(models)
+        beat = WorkerBeat(id="me", state="idle", models=tuple(model.name for model in models), at=time.time())
+        worker.publish_beat(beat)
+        try:
+            wait_for(lambda: process.poll() is not None or is_ready(client), seconds=60)
+            yield LoneApi(process, client, url, settings, worker, models)
+        finally:
+            process.terminate()
+            process.wait(timeout=40)
 
 
 def _answers(client: "Redis[bytes]") -> bool:

@@ -6,23 +6,28 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from vdmini import video as module
 from vdmini_serve.api.store import ApiStore
-from vdmini_serve.contract import keys
+from vdmini_serve.contract import keys, transitions
 from vdmini_serve.contract.job import Job
-from vdmini_serve.contract.problem import ProblemKind
+from vdmini_serve.contract.problem import ProblemError, ProblemKind
 from vdmini_serve.contract.request import JobSpec
 from vdmini_serve.contract.settings import Settings
+from vdmini_serve.contract.thumbnail import thumbnail_path
 from vdmini_serve.worker.models import LoadedModel, verified
 from vdmini_serve.worker.runner import Runner
 from vdmini_serve.worker.shelf import load
 from vdmini_serve.worker.store import WorkerStore
+from vdmini_serve.worker.thumbnail import write_thumbnail
 from vdmini_serve.worker.warmup import default_spec, warm_up
 
 JOB = "b" * 32
@@ -71,11 +76,31 @@ def submit(redis_url: str, settings: Settings, models: dict[str, LoadedModel]) -
     return go
 
 
-def test_a_job_becomes_a_file_with_its_hash_and_leaves_nothing_else(runner, submit, settings):
+def test_a_job_becomes_a_file_with_its_hash_and_a_still_and_leaves_nothing_else(runner, submit, settings):
     job = submit(runner.run)
     assert (job.status, job.attempts, job.error) == ("succeeded", 1, None)
-    (path,) = settings.results_dir.iterdir()
+    path, still = sorted(settings.results_dir.iterdir())
     assert (path.name, path.stat().st_size) == (f"{JOB}.1.mp4", job.size_bytes)
+    assert still == thumbnail_path(path)
+
+
+def test_the_still_of_a_clip_is_its_first_frame(runner, submit, settings):
+    submit(runner.run)
+    (path,) = settings.results_dir.glob("*.mp4")
+    with av.open(path) as container:
+        first = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(float)
+    with Image.open(thumbnail_path(path), formats=("WEBP",)) as image:
+        still = np.asarray(image.convert("RGB")).astype(float)
+    assert still.shape == first.shape
+    assert abs(still - first).mean() < 4
+    assert abs(still - first).mean() < 0.2 * abs(still - first.mean()).mean()
+
+
+def test_a_still_is_no_larger_than_a_list_needs(tmp_path):
+    write_thumbnail(np.zeros((576, 1024, 3), np.uint8), tmp_path / "still.webp")
+    with Image.open(tmp_path / "still.webp") as image:
+        assert image.size == (512, 288)
+    assert [path.name for path in tmp_path.iterdir()] == ["still.webp"]
 
 
 def test_a_message_that_comes_twice_runs_once(runner, submit):
@@ -159,6 +184,30 @@ def test_a_job_stops_at_the_next_step_when_cancelled_or_taken_over(runner, submi
     assert not list(settings.results_dir.iterdir())
 
 
+def test_a_job_that_is_deleted_while_it_runs_stops_at_the_next_step_and_leaves_nothing(
+    runner, submit, settings, redis_url, monkeypatch
+):
+    run = LoadedModel.run
+    steps = []
+
+    def run_and_delete(self, spec, image, on_progress):
+        def interfere(share: float) -> None:
+            steps.append(share)
+            runner.store.redis.eval(transitions.DELETE, 1, keys.job_key(JOB), JOB, 1)
+            on_progress(share)
+
+        return run(self, spec, image, interfere)
+
+    monkeypatch.setattr(LoadedModel, "run", run_and_delete)
+    with pytest.raises(ProblemError, match="there is no job"):
+        submit(runner.run)
+    assert len(steps) == 1
+    assert not list(settings.results_dir.iterdir())
+    assert not runner.store.redis.keys(f"*{JOB}*")
+    monkeypatch.undo()
+    assert submit(runner.run).status == "succeeded"
+
+
 def test_two_artifacts_of_one_name_and_none_at_all_are_refused(artifact_folders):
     from vdmini.artifact import ArtifactError
 
@@ -169,8 +218,6 @@ def test_two_artifacts_of_one_name_and_none_at_all_are_refused(artifact_folders)
 
 
 def test_a_picture_reaches_the_model_as_it_is(picture):
-    from PIL import Image
-
     from vdmini_serve.worker.models import _decode
 
     with Image.open(io.BytesIO(picture)) as image:
@@ -207,7 +254,7 @@ def test_an_mp4_is_written_while_the_next_clip_is_made(redis_url, settings, mode
         runner.run(second)
         runner.aftermath.close()
         assert [redis.hget(keys.job_key(job), "status") for job in (first, second)] == [b"succeeded"] * 2
-        assert len(list(chosen.results_dir.iterdir())) == 2
+        assert len(list(chosen.results_dir.glob("*.mp4"))) == 2
 
 
 async def accept(redis_url: str, settings: Settings, models: dict[str, LoadedModel], *ids: str) -> None:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import json
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import av
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 PROMPT = "a red circle moves to the right"
 
@@ -112,6 +114,32 @@ def test_respond_async_gives_a_job_that_can_be_polled_to_its_clip(service, pictu
     content = service.client.get(f"/v1/jobs/{job['id']}/content")
     check_video(content)
     assert (len(content.content), hashlib.sha256(content.content).hexdigest()) == (job["size_bytes"], job["sha256"])
+
+
+def test_a_video_of_the_shape_that_others_use_is_made_polled_and_had_with_its_still(service, picture):
+    form = {"files": {"input_reference": picture}, "data": {"seed": "5", "model": "teacher"}}
+    for body in (form, {"json": {"prompt": PROMPT, "seconds": "1", "size": "64x64"}}):
+        video = service.client.post("/v1/videos", **body).json()
+        while video["status"] in ("queued", "in_progress"):
+            answer = service.client.get(f"/v1/videos/{video['id']}")
+            time.sleep(int(answer.headers.get("openai-poll-after-ms", "0")) / 1000)
+            video = answer.json()
+        assert (video["status"], video["progress"]) == ("completed", 100)
+        content = f"/v1/videos/{video['id']}/content"
+        check_video(service.client.get(content))
+        still = service.client.get(content, params={"variant": "thumbnail"})
+        with Image.open(io.BytesIO(still.content), formats=("WEBP",)) as image:
+            assert image.size == (64, 64)
+
+
+def test_the_events_of_a_job_end_with_its_success(service):
+    job_id = service.post("t2v", prompt=PROMPT, num_inference_steps=16).json()["id"]
+    lines = service.client.get(f"/v1/jobs/{job_id}/events").text.splitlines()
+    states = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    assert states[-1] == service.job(job_id)
+    assert states[-1]["status"] == "succeeded"
+    assert [state["progress"] for state in states] == sorted(state["progress"] for state in states)
+    assert len({line for line in lines if line.startswith("id: ")}) == len(states)
 
 
 def test_content_is_served_whole_in_parts_as_head_and_not_twice(service, clip):

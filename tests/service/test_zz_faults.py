@@ -48,7 +48,7 @@ def test_a_job_whose_worker_is_killed_in_the_middle_is_finished_exactly_once(ser
     assert again.content == service.client.get(f"/v1/jobs/{job_id}/content").content
     assert service.metric("vdmini_jobs_total", outcome="succeeded") == before + 2
     (data,) = service.folder.glob("vdmini-serve-*/data/results")
-    assert [path.name for path in data.glob(f"*{job_id}*")] == [f"{job_id}.2.mp4"]
+    assert sorted(path.name for path in data.glob(f"*{job_id}*")) == [f"{job_id}.2.mp4", f"{job_id}.2.webp"]
 
 
 def test_ctrl_c_in_the_middle_of_a_job_leaves_no_process_and_no_file(

@@ -9,11 +9,13 @@ from pydantic import ValidationError
 from vdmini_serve.api.intake import Fields, decode_base64
 from vdmini_serve.contract.model import ModelDescriptor
 from vdmini_serve.contract.problem import FieldProblem, ProblemError, ProblemKind
-from vdmini_serve.contract.request import GenerationFields, ImageToVideoRequest, JobSpec, Task, TextToVideoRequest
+from vdmini_serve.contract.record import Record
+from vdmini_serve.contract.request import ImageToVideoRequest, JobSpec, Task, TextToVideoRequest
 
 RequestT = TypeVar("RequestT", ImageToVideoRequest, TextToVideoRequest)
+RecordT = TypeVar("RecordT", bound=Record)
 
-SECRET_FIELDS = ("prompt", "image", "image_url", "webhook_url")
+SECRET_FIELDS = ("prompt", "image", "image_url", "input_reference", "webhook_url")
 """What a client sent in these is not repeated in an answer."""
 
 WORK_FIELDS = frozenset(JobSpec.model_fields) - {"task", "model", "variant", "prompt"}
@@ -33,13 +35,27 @@ def validate(kind: type[RequestT], fields: Fields) -> RequestT:
         values["image"] = decode_base64(values["image"])
     elif kind is ImageToVideoRequest and isinstance(values.get("image"), str):
         raise ProblemError(ProblemKind.INVALID_FIELD, "image is a text field; send it as a file part of the form")
+    return checked(kind, values, typed=fields.typed)
+
+
+def checked(kind: type[RecordT], values: Mapping[str, Any], *, typed: bool) -> RecordT:
+    """A record of values that a client sent.
+
+    Args:
+        kind: of record.
+        values: by field name.
+        typed: whether numbers must be numbers (JSON) and not text (forms).
+
+    Raises:
+        ProblemError: naming every wrong field, what was got and what is allowed.
+    """
     try:
-        return kind.model_validate(values, strict=fields.typed)
+        return kind.model_validate(values, strict=typed)
     except ValidationError as error:
         raise _as_problem(error, kind) from error
 
 
-def _as_problem(error: ValidationError, kind: type[GenerationFields]) -> ProblemError:
+def _as_problem(error: ValidationError, kind: type[Record]) -> ProblemError:
     allowed = ", ".join(kind.model_fields)
     codes, problems = set(), []
     for each in error.errors(include_url=False, include_context=False)[:10]:
@@ -71,8 +87,10 @@ def _huge(value: object) -> bool:
     return isinstance(value, int) and value.bit_length() > 256
 
 
-def pick_model(models: Mapping[str, ModelDescriptor], task: Task, variant: str) -> ModelDescriptor:
-    """The model that a request's `variant` means.
+def pick_model(
+    models: Mapping[str, ModelDescriptor], task: Task, variant: str, *, field: str = "variant"
+) -> ModelDescriptor:
+    """The model that a request's `variant` means; `field` is what the request calls it.
 
     Raises:
         ProblemError: when there is none, with those that there are.
@@ -84,7 +102,7 @@ def pick_model(models: Mapping[str, ModelDescriptor], task: Task, variant: str) 
         if model.variant == variant:
             return model
     allowed = ", ".join([*sorted({model.variant for model in able.values()}, reverse=True), *able])
-    raise ProblemError(ProblemKind.UNKNOWN_VARIANT, f"unknown variant {variant!r} for {task}; allowed are {allowed}")
+    raise ProblemError(ProblemKind.UNKNOWN_VARIANT, f"unknown {field} {variant!r} for {task}; allowed are {allowed}")
 
 
 def models_of(models: Mapping[str, ModelDescriptor], task: Task) -> list[ModelDescriptor]:

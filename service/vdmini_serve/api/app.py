@@ -8,8 +8,9 @@ from fastapi import FastAPI
 from PIL import Image
 from redis.asyncio import Redis
 
-from vdmini_serve.api import errors, generate, health, jobs, models
+from vdmini_serve.api import errors, events, generate, health, jobs, models, openapi, videos
 from vdmini_serve.api.expectations import ExpectationsCache
+from vdmini_serve.api.feeds import JobFeeds
 from vdmini_serve.api.finished import FinishedJobs
 from vdmini_serve.api.outgoing import open_outgoing
 from vdmini_serve.api.queue import Queue
@@ -30,8 +31,9 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="VDMini", summary=SUMMARY, version="1", lifespan=_lifespan(settings))
     errors.install(app)
     document_webhook(app)
-    for module in (generate, jobs, models, health):
+    for module in (generate, jobs, events, videos, models, health):
         app.include_router(module.router)
+    openapi.install(app)
     return app
 
 
@@ -47,7 +49,8 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             store = ApiStore(redis, settings)
             finished = FinishedJobs(store)
             queue, expectations = Queue(store), ExpectationsCache(store)
-            app.state.service = Service(settings, store, celery, finished, queue, expectations, Rates(redis), outgoing)
+            feeds, rates = JobFeeds(store, finished, queue), Rates(redis)
+            app.state.service = Service(settings, store, celery, finished, feeds, queue, expectations, rates, outgoing)
             tasks = [asyncio.create_task(finished.listen()), asyncio.create_task(reap(store, celery))]
             if settings.webhook_secrets:
                 tasks.append(asyncio.create_task(WebhookSender(store, outgoing).run()))

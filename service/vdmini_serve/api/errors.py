@@ -11,9 +11,12 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from vdmini_serve.api.state import service_of
 from vdmini_serve.contract.problem import MEDIA_TYPE, FieldProblem, Problem, ProblemError, ProblemKind, problem
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +48,23 @@ async def _on_http(request: Request, error: Exception) -> Response:
     if error.status_code == HTTPStatus.NOT_FOUND:
         found = problem(ProblemKind.UNKNOWN_ROUTE, f"there is nothing at {path!r}; GET /docs lists what there is")
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("Allow", "another method")
-        detail = f"{method} is not possible at {path!r}; allowed: {allowed}"
+        error.headers = {"Allow": _allowed(request)}
+        detail = f"{method} is not possible at {path!r}; allowed: {error.headers['Allow']}"
         found = problem(ProblemKind.METHOD_NOT_ALLOWED, detail)
     else:
         kind = ProblemKind.BAD_REQUEST if error.status_code < 500 else ProblemKind.INTERNAL_ERROR
         found = problem(kind, str(error.detail))
     await _count(request, found.kind)
     return answer(found, dict(error.headers or {}))
+
+
+def _allowed(request: Request) -> str:
+    """All methods of a path: the router itself names those of one route."""
+    tried = {method: {**request.scope, "method": method} for method in METHODS}
+    routes = request.app.routes
+    return ", ".join(
+        method for method, scope in tried.items() if any(each.matches(scope)[0] is Match.FULL for each in routes)
+    )
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:

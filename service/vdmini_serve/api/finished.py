@@ -5,6 +5,7 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -52,14 +53,21 @@ class FinishedJobs:
         Returns:
             The job as it is then.
         """
-        event, deadline = asyncio.Event(), time.monotonic() + seconds
-        self._waiting[job_id].add(event)
-        try:
+        deadline = time.monotonic() + seconds
+        with self.notice(job_id) as event:
             while not (job := await self.store.get(job_id)).finished and (left := deadline - time.monotonic()) > 0:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(event.wait(), min(left, RECHECK_SECONDS))
+        return job
+
+    @contextlib.contextmanager
+    def notice(self, job_id: str) -> Iterator[asyncio.Event]:
+        """An event that is set when the job is announced as finished."""
+        event = asyncio.Event()
+        self._waiting[job_id].add(event)
+        try:
+            yield event
         finally:
             self._waiting[job_id].discard(event)
             if not self._waiting[job_id]:
                 del self._waiting[job_id]
-        return job

@@ -22,6 +22,7 @@ router = APIRouter(prefix="/v1", tags=["generate"])
     "/i2v",
     summary="Animate an image",
     responses=openapi.GENERATED,
+    response_class=Response,
     openapi_extra=openapi.request_body(ImageToVideoRequest),
 )
 async def image_to_video(request: Request, service: ServiceDep, caller: SubmitterDep) -> Response:
@@ -35,6 +36,7 @@ async def image_to_video(request: Request, service: ServiceDep, caller: Submitte
     "/t2v",
     summary="Make a clip from a sentence",
     responses=openapi.GENERATED,
+    response_class=Response,
     openapi_extra=openapi.request_body(TextToVideoRequest),
 )
 async def text_to_video(request: Request, service: ServiceDep, caller: SubmitterDep) -> Response:

@@ -4,19 +4,20 @@ from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
+from vdmini_serve.api import openapi
 from vdmini_serve.api.exposition import render
 from vdmini_serve.api.state import ServiceDep
 
 router = APIRouter(tags=["operations"])
 
 
-@router.get("/livez", summary="Whether the API runs")
+@router.get("/livez", summary="Whether the API runs", responses=openapi.ALIVE)
 async def livez() -> dict[str, str]:
     """Says nothing about Redis and workers: restarting the API would not help those."""
     return {"status": "alive"}
 
 
-@router.get("/readyz", summary="Whether jobs are taken and run", responses={503: {"description": "not now"}})
+@router.get("/readyz", summary="Whether jobs are taken and run", responses=openapi.READY)
 async def readyz(service: ServiceDep) -> Response:
     """200 when Redis answers and a worker with loaded models gives signs of life."""
     workers = await service.store.workers()
@@ -28,7 +29,7 @@ async def readyz(service: ServiceDep) -> Response:
     return JSONResponse(content, status_code=200 if ready else 503, headers={} if ready else {"Retry-After": "2"})
 
 
-@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+@router.get("/metrics", summary="Prometheus metrics", responses=openapi.METRICS, response_class=Response)
 async def metrics(service: ServiceDep) -> Response:
     """The same numbers from each replica: scrape one address."""
     return Response(await render(service), media_type=CONTENT_TYPE_LATEST)

@@ -124,20 +124,20 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def decode_base64(text: object) -> bytes:
-    """The bytes of a JSON field `image`, with or without the head of a data URL.
+def decode_base64(text: object, *, name: str = "image") -> bytes:
+    """The bytes of a JSON field, with or without the head of a data URL.
 
     Raises:
         ProblemError: when it is no base64 text.
     """
     if not isinstance(text, str):
-        detail = f"image must be base64 text, got a {type(text).__name__}"
+        detail = f"{name} must be base64 text, got a {type(text).__name__}"
         raise ProblemError(ProblemKind.INVALID_FIELD, detail)
     encoded = text.partition(",")[2] if text.startswith("data:") else text
     try:
         return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
-        detail = "image is no base64 (RFC 4648, with padding, without line breaks); encode the file's bytes"
+        detail = f"{name} is no base64 (RFC 4648, with padding, without line breaks); encode the file's bytes"
         raise ProblemError(ProblemKind.INVALID_FIELD, detail) from error
 
 

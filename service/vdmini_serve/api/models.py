@@ -11,14 +11,14 @@ from vdmini_serve.contract.problem import ProblemError, ProblemKind
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
-@router.get("", summary="The loaded models", responses=openapi.PROBLEMS)
+@router.get("", summary="The loaded models", responses=openapi.MODELS)
 async def list_models(service: ServiceDep, _: CallerDep) -> list[ModelDescriptor]:
     """With limits, defaults, and what was measured when they were made."""
     return list((await service.store.models()).values())
 
 
-@router.get("/{name}", summary="One model", responses=openapi.PROBLEMS)
-async def get_model(name: str, service: ServiceDep, _: CallerDep) -> ModelDescriptor:
+@router.get("/{name}", summary="One model", responses=openapi.MODEL)
+async def get_model(name: openapi.ModelName, service: ServiceDep, _: CallerDep) -> ModelDescriptor:
     """With limits, defaults, and what was measured when it was made."""
     models = await service.store.models()
     if name not in models:

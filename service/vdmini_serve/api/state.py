@@ -7,6 +7,7 @@ from celery import Celery
 from fastapi import Depends, Request
 
 from vdmini_serve.api.expectations import ExpectationsCache
+from vdmini_serve.api.feeds import JobFeeds
 from vdmini_serve.api.finished import FinishedJobs
 from vdmini_serve.api.outgoing import Outgoing
 from vdmini_serve.api.queue import Queue
@@ -24,6 +25,7 @@ class Service:
         store: the jobs.
         celery: publishes them.
         finished: wakes requests that wait.
+        feeds: follows jobs for streams.
         queue: where jobs stand.
         expectations: what work takes.
         rates: counts requests.
@@ -34,6 +36,7 @@ class Service:
     store: ApiStore
     celery: Celery
     finished: FinishedJobs
+    feeds: JobFeeds
     queue: Queue
     expectations: ExpectationsCache
     rates: Rates

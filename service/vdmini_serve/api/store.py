@@ -42,6 +42,8 @@ class ApiStore:
         self.settings = settings
         self._create = redis.register_script(transitions.CREATE)
         self._cancel = redis.register_script(transitions.CANCEL)
+        self._delete = redis.register_script(transitions.DELETE)
+        self._published = redis.register_script(transitions.PUBLISHED)
         self._recover = redis.register_script(transitions.RECOVER)
 
     async def create(
@@ -112,7 +114,7 @@ class ApiStore:
 
     async def mark_published(self, job_id: str) -> None:
         """Note that the broker has the job."""
-        await self.redis.hset(keys.job_key(job_id), "published", "1")
+        await self._published([keys.job_key(job_id)])
 
     async def get(self, job_id: str, may_see: Callable[[dict[str, str]], bool] = _anybody) -> Job:
         """Read a job.
@@ -122,21 +124,21 @@ class ApiStore:
         """
         fields = await self.redis.hgetall(keys.job_key(job_id))
         if not fields or not may_see(fields):
-            detail = f"there is no job {job_id[:64]!r}; ids are what POST answered in `id` and in `Location`"
-            raise ProblemError(ProblemKind.UNKNOWN_JOB, detail)
+            raise _unknown(job_id)
         return decode_job(fields)
 
-    async def page(self, *, after: str | None, limit: int, owner: str = ANYBODY) -> JobPage:
-        """List an owner's jobs, newest first, from behind the job `after`."""
-        start, index = 0, keys.jobs_of(owner)
+    async def page(self, *, after: str | None, limit: int, owner: str = ANYBODY, oldest_first: bool = False) -> JobPage:
+        """List an owner's jobs, newest first unless told otherwise, from behind the job `after`."""
+        redis, start, index = self.redis, 0, keys.jobs_of(owner)
+        rank_of, ids_from = (redis.zrank, redis.zrange) if oldest_first else (redis.zrevrank, redis.zrevrange)
         if after is not None:
-            rank = await self.redis.zrevrank(index, after)
+            rank = await rank_of(index, after)
             if rank is None:
                 raise ProblemError(
                     ProblemKind.UNKNOWN_JOB, f"`after` names no job: {after[:64]!r}; give `next` of a page"
                 )
             start = rank + 1
-        ids = await self.redis.zrevrange(index, start, start + limit)
+        ids = await ids_from(index, start, start + limit)
         pipeline = self.redis.pipeline(transaction=False)
         for job_id in ids[:limit]:
             pipeline.hgetall(keys.job_key(job_id))
@@ -147,6 +149,20 @@ class ApiStore:
         """Ask for a job to stop; nothing happens to a finished one."""
         await self._cancel([keys.job_key(job_id)], [job_id, time.time()])
         return await self.get(job_id)
+
+    async def delete(self, job_id: str) -> int:
+        """Forget a job; an unfinished one is cancelled first, and its worker stops at its next sign of life.
+
+        Returns:
+            The attempt whose files are left to remove; 0 when none was started.
+
+        Raises:
+            ProblemError: when there is none of this id.
+        """
+        attempt = int(await self._delete([keys.job_key(job_id)], [job_id, time.time()]))
+        if attempt < 0:
+            raise _unknown(job_id)
+        return attempt
 
     async def recover(self, job_id: str) -> bool:
         """Take a job back from a dead worker; True when it must be published (again)."""
@@ -209,6 +225,11 @@ class ApiStore:
         """Count a request that was answered with a problem."""
         for field, amount in metrics.increment(metrics.REJECTED, (kind.value,)):
             await self.redis.hincrbyfloat(keys.METRICS, field, amount)
+
+
+def _unknown(job_id: str) -> ProblemError:
+    detail = f"there is no job {job_id[:64]!r}; ids are what POST answered in `id` and in `Location`"
+    return ProblemError(ProblemKind.UNKNOWN_JOB, detail)
 
 
 def _waiting(job_id: str, *row: str) -> Waiting:

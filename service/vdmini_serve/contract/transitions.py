@@ -132,6 +132,27 @@ return 1
 """
 )
 
+# KEYS job. ARGV id, now. An unfinished job ends as cancelled first, so that it is counted and those who wait are woken;
+# its worker finds that the job is no longer its own.
+# Returns the last attempt, or -1 when there is no such job.
+DELETE = (
+    _PRELUDE
+    + """
+local status, attempts, owner = unpack(redis.call('HMGET', KEYS[1], 'status', 'attempts', 'owner'))
+if not status then return -1 end
+if status == 'queued' or status == 'running' then close(KEYS[1], ARGV[1], 'cancelled', ARGV[2]) end
+redis.call('DEL', KEYS[1])
+redis.call('ZREM', 'vdmini:jobs', ARGV[1])
+redis.call('ZREM', 'vdmini:jobs:of:' .. owner, ARGV[1])
+return tonumber(attempts)
+"""
+)
+
+# KEYS job. The broker has it. Nothing is written when it was deleted meanwhile.
+PUBLISHED = """
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'published', '1') end
+"""
+
 # KEYS job, lease. ARGV id, now, most attempts, problem when those are used up, age at which to publish again, problem
 # when it is too late.
 # Returns 1 when the job must be published (again), else 0.

@@ -18,10 +18,12 @@ from vdmini_serve.contract.job import ENGINE_STAGES, JobResult
 from vdmini_serve.contract.problem import Problem, ProblemError, ProblemKind, problem
 from vdmini_serve.contract.samples import sample_key
 from vdmini_serve.contract.settings import Settings
+from vdmini_serve.contract.thumbnail import thumbnail_path
 from vdmini_serve.worker.aftermath import Aftermath
 from vdmini_serve.worker.baseline import BaselineStore
 from vdmini_serve.worker.models import LoadedModel
 from vdmini_serve.worker.store import Claim, WorkerStore
+from vdmini_serve.worker.thumbnail import write_thumbnail
 
 if TYPE_CHECKING:
     from vdmini.engine import Generation
@@ -80,6 +82,7 @@ class Runner:
             raise  # whether the job was finished is unknown: the file stays, the job is given to an attempt again
         except Exception as error:  # noqa: BLE001  # the edge of a job; logged with its traceback below
             self._path(claim).unlink(missing_ok=True)
+            thumbnail_path(self._path(claim)).unlink(missing_ok=True)
             self._give_up(claim, error)
 
     def _path(self, claim: Claim) -> Path:
@@ -182,6 +185,7 @@ def _write(generation: "Generation", path: Path, claim: Claim) -> float:
     started = time.perf_counter()
     comment = f"model={claim.spec.model} seed={claim.spec.seed}"
     write_mp4(generation.frames, path, fps=claim.spec.fps, comment=comment)
+    write_thumbnail(generation.frames[0], thumbnail_path(path))
     return time.perf_counter() - started
 
 
