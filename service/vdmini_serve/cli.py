@@ -145,8 +145,14 @@ def _api(options: argparse.Namespace) -> int:
 
     from vdmini_serve.api.app import create_app
     from vdmini_serve.contract.settings import Settings
+    from vdmini_serve.results.store import StoreChoiceError, open_store
 
-    app = create_app(Settings())
+    settings = Settings()
+    try:
+        open_store(settings)
+    except StoreChoiceError as error:
+        return _fail(str(error))
+    app = create_app(settings)
     uvicorn.run(
         app,
         host=options.host,

@@ -11,10 +11,12 @@ from redis.asyncio import Redis
 from vdmini_serve.api import errors, generate, health, jobs, models
 from vdmini_serve.api.finished import FinishedJobs
 from vdmini_serve.api.reaper import reap
+from vdmini_serve.api.results import Results
 from vdmini_serve.api.state import Service
 from vdmini_serve.api.store import ApiStore
 from vdmini_serve.contract.broker import create_celery
 from vdmini_serve.contract.settings import Settings
+from vdmini_serve.results.store import open_store
 
 SUMMARY = "Compressed video diffusion models, served beside their uncompressed baseline."
 
@@ -36,7 +38,8 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         async with Redis.from_url(settings.jobs_url.get_secret_value(), decode_responses=True) as redis:
             store = ApiStore(redis, settings)
             finished = FinishedJobs(store)
-            app.state.service = Service(settings, store, celery, finished)
+            results = Results(open_store(settings))
+            app.state.service = Service(settings, store, celery, finished, results)
             tasks = [asyncio.create_task(finished.listen()), asyncio.create_task(reap(store, celery))]
             try:
                 yield

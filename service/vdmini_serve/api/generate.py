@@ -70,15 +70,15 @@ async def _serve(request: Request, service: Service, spec: JobSpec, image: bytes
         await publish_job(service.store, service.celery, job_id, spec.task)
     except OperationalError as error:
         log.warning("job %s is published later: %s", job_id, error)
-    answer = _answer(await service.finished.wait(job_id, seconds), service)
+    answer = await _answer(await service.finished.wait(job_id, seconds), service)
     if applied:
         answer.headers["Preference-Applied"] = applied
     return answer
 
 
-def _answer(job: Job, service: Service) -> Response:
+async def _answer(job: Job, service: Service) -> Response:
     if job.status == "succeeded":
-        return whole(job, service.settings)
+        return await whole(job, service)
     if job.error is not None:
         raise ProblemError(job.error.kind, job.error.detail, job=job.id)
     if job.status == "cancelled":

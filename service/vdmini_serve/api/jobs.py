@@ -41,4 +41,4 @@ async def cancel_job(job_id: str, service: ServiceDep) -> Job:
 @router.api_route("/{job_id}/content", methods=["HEAD"], include_in_schema=False, response_class=Response)
 async def get_content(job_id: str, request: Request, service: ServiceDep) -> Response:
     """Supports `Range`, `If-Range`, `If-None-Match` and `HEAD`; the ETag is the file's sha256."""
-    return respond(request, await service.store.get(job_id), service.settings)
+    return await respond(request, await service.store.get(job_id), service)

@@ -26,6 +26,7 @@ CONTENT: dict[int | str, dict[str, Any]] = {
     200: {"description": "the clip", "content": VIDEO},
     206: {"description": "a part of the clip", "content": VIDEO},
     304: {"description": "the client has it already"},
+    307: {"description": "a link to the clip in its store, when the service hands those out"},
     **PROBLEMS,
 }
 

@@ -7,6 +7,7 @@ from celery import Celery
 from fastapi import Depends, Request
 
 from vdmini_serve.api.finished import FinishedJobs
+from vdmini_serve.api.results import Results
 from vdmini_serve.api.store import ApiStore
 from vdmini_serve.contract.settings import Settings
 
@@ -20,12 +21,14 @@ class Service:
         store: the jobs.
         celery: publishes them.
         finished: wakes requests that wait.
+        results: the clips.
     """
 
     settings: Settings
     store: ApiStore
     celery: Celery
     finished: FinishedJobs
+    results: Results
 
 
 def service_of(request: Request) -> Service:

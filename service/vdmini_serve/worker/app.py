@@ -21,6 +21,7 @@ from vdmini_serve.contract.broker import create_celery
 from vdmini_serve.contract.keys import TASK_NAME, queue_name
 from vdmini_serve.contract.model import WorkerBeat
 from vdmini_serve.contract.settings import Settings
+from vdmini_serve.results.scratch import remove_partial
 from vdmini_serve.worker.models import chosen_runtime, load, verified
 from vdmini_serve.worker.runner import Runner
 from vdmini_serve.worker.store import WorkerStore
@@ -53,6 +54,7 @@ class Child:
         self._say("warming")
         self.runner = Runner(self.settings, self.store, models)
         self.settings.results_dir.mkdir(parents=True, exist_ok=True)
+        remove_partial(self.settings.scratch_dir, older_than_seconds=self.settings.result_grace_seconds)
         warm_up(models, self.runner.baselines, self.settings)
         self.store.publish_models([model.descriptor for model in models.values()])
         device = next(iter(models.values())).device
