@@ -144,10 +144,12 @@ def _api(options: argparse.Namespace) -> int:
     import uvicorn  # the worker image has none
 
     from vdmini_serve.api.app import create_app
+    from vdmini_serve.contract.logs import configure
     from vdmini_serve.contract.settings import Settings
     from vdmini_serve.results.store import StoreChoiceError, open_store
 
     settings = Settings()
+    configure(settings.log_format)
     try:
         open_store(settings)
     except StoreChoiceError as error:
@@ -158,6 +160,7 @@ def _api(options: argparse.Namespace) -> int:
         host=options.host,
         port=options.port,
         log_level="warning",
+        log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=30,
@@ -168,12 +171,15 @@ def _api(options: argparse.Namespace) -> int:
 def _worker(_options: argparse.Namespace) -> int:
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"  # read when billiard is imported: SIGTERM then means a soft shutdown
     from vdmini.artifact import ArtifactError  # the API image has no model package
+    from vdmini_serve.contract.logs import configure
     from vdmini_serve.contract.settings import Settings
     from vdmini_serve.worker.app import main as work
     from vdmini_serve.worker.models import RuntimeChoiceError
 
+    settings = Settings()
+    configure(settings.log_format)
     try:
-        return work(Settings())
+        return work(settings)
     except (ArtifactError, RuntimeChoiceError) as error:
         return _fail(str(error))
 

@@ -9,8 +9,10 @@ from PIL import Image
 from redis.asyncio import Redis
 
 from vdmini_serve.api import errors, generate, health, jobs, models
+from vdmini_serve.api.expiry import Expiry
 from vdmini_serve.api.finished import FinishedJobs
 from vdmini_serve.api.reaper import reap
+from vdmini_serve.api.request_log import RequestLog
 from vdmini_serve.api.results import Results
 from vdmini_serve.api.state import Service
 from vdmini_serve.api.store import ApiStore
@@ -25,6 +27,7 @@ def create_app(settings: Settings) -> FastAPI:
     """Make the application."""
     app = FastAPI(title="VDMini", summary=SUMMARY, version="1", lifespan=_lifespan(settings))
     errors.install(app)
+    app.add_middleware(RequestLog)
     for module in (generate, jobs, models, health):
         app.include_router(module.router)
     return app
@@ -39,8 +42,10 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             store = ApiStore(redis, settings)
             finished = FinishedJobs(store)
             results = Results(open_store(settings))
-            app.state.service = Service(settings, store, celery, finished, results)
-            tasks = [asyncio.create_task(finished.listen()), asyncio.create_task(reap(store, celery))]
+            expiry = Expiry(store, results)
+            app.state.service = Service(settings, store, celery, finished, results, expiry)
+            work = (finished.listen(), reap(store, celery), expiry.keep_clean())
+            tasks = [asyncio.create_task(each) for each in work]
             try:
                 yield
             finally:

@@ -26,6 +26,7 @@ async def render(service: Service) -> bytes:
         metrics.QUEUE_JOBS: await _queues(service),
         metrics.WORKERS: _workers(await store.workers()),
         metrics.MODEL_INFO: _models((await store.models()).values()),
+        metrics.RESULTS_BYTES: {(): float(await store.redis.get(keys.RESULT_BYTES) or 0)},
         **_timings(await _samples(service)),
     }
     return await asyncio.to_thread(generate_latest, _Snapshot(cells, gauges))

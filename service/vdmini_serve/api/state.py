@@ -6,6 +6,7 @@ from typing import Annotated
 from celery import Celery
 from fastapi import Depends, Request
 
+from vdmini_serve.api.expiry import Expiry
 from vdmini_serve.api.finished import FinishedJobs
 from vdmini_serve.api.results import Results
 from vdmini_serve.api.store import ApiStore
@@ -22,6 +23,7 @@ class Service:
         celery: publishes them.
         finished: wakes requests that wait.
         results: the clips.
+        expiry: removes jobs and clips.
     """
 
     settings: Settings
@@ -29,6 +31,7 @@ class Service:
     celery: Celery
     finished: FinishedJobs
     results: Results
+    expiry: Expiry
 
 
 def service_of(request: Request) -> Service:

@@ -40,7 +40,8 @@ class ApiStore:
         """
         now = time.time()
         names = [keys.job_key(job_id), keys.JOBS, keys.ACTIVE, keys.image_key(job_id)]
-        fields = [part for pair in encode_new(job_id, spec, created_at=now).items() for part in pair]
+        new = encode_new(job_id, spec, created_at=now, ttl_seconds=self.settings.result_ttl_seconds)
+        fields = [part for pair in new.items() for part in pair]
         arguments: list[Any] = [job_id, now, self.settings.max_active_jobs, image or b"", *fields]
         if not await self._create(names, arguments):
             detail = f"{self.settings.max_active_jobs} jobs are waiting or running, no more are taken; try again later"
@@ -77,7 +78,7 @@ class ApiStore:
         for job_id in ids[:limit]:
             pipeline.hgetall(keys.job_key(job_id))
         jobs = tuple(decode_job(fields) for fields in await pipeline.execute() if fields)
-        return JobPage(jobs=jobs, next=jobs[-1].id if len(ids) > limit else None)
+        return JobPage(jobs=jobs, next=ids[limit - 1] if len(ids) > limit else None)
 
     async def cancel(self, job_id: str) -> Job:
         """Ask for a job to stop; nothing happens to a finished one."""

@@ -91,10 +91,18 @@ QUEUE_JOBS = Family("vdmini_queue_jobs", "gauge", "Jobs waiting in the broker, a
 WORKERS = Family("vdmini_workers", "gauge", "Workers that give signs of life.", ("state",))
 REJECTED = Family("vdmini_rejected_total", "counter", "Requests answered with a problem.", ("reason",))
 MODEL_INFO = Family("vdmini_model_info", "gauge", "1 for each loaded model.", ("name", "task", "variant", "teacher"))
+RESULTS_REMOVED = Family(
+    "vdmini_results_removed_total",
+    "counter",
+    "Files removed: expired with their job, stray (of dead attempts), or partial (left by dead processes).",
+    ("reason",),
+)
+RESULTS_BYTES = Family("vdmini_results_bytes", "gauge", "Bytes of the clips of all jobs.", ())
 
 FAMILIES = (
     *(JOBS, JOB_LATENCY, QUEUE_WAIT, STAGE, BASELINE, SPEEDUP),
     *(QUEUE_JOBS, WORKERS, REJECTED, MODEL_INFO),
+    *(RESULTS_REMOVED, RESULTS_BYTES),
 )
 
 OUTCOMES = ("succeeded", "failed", "cancelled")

@@ -5,6 +5,7 @@ queued -> running -> succeeded | failed | cancelled
 - An attempt number fences a job: whoever holds an old one cannot change it any more.
 - A lease (owner and attempt, expiring) says that a running job is alive. A message for a job that another owner holds
   is dropped; one from the same owner is not, because an owner runs one job at a time, so its former run is dead.
+- A finished job has a time at which it expires; `contract.expiry` has what happens then.
 - What is counted is passed in as pairs of a field of the metrics' hash and an amount.
 
 Callers: `api.store` and `worker.store`.
@@ -22,6 +23,9 @@ local function close(job, id, status, now)
   redis.call('HSET', job, 'status', status, 'finished_at', now)
   redis.call('ZREM', 'vdmini:active', id)
   redis.call('DEL', 'vdmini:lease:' .. id, 'vdmini:image:' .. id)
+  local expires_at = now + (redis.call('HGET', job, 'ttl_seconds') or 604800)
+  redis.call('HSET', job, 'expires_at', expires_at)
+  redis.call('ZADD', 'vdmini:expiring', expires_at, id)
   outcome(job, status)
   redis.call('PUBLISH', 'vdmini:finished', id)
 end
@@ -82,7 +86,12 @@ if redis.call('HGET', KEYS[1], 'status') ~= 'running' or redis.call('HGET', KEYS
   return 0
 end
 if ARGV[3] == 'succeeded' then redis.call('HSET', KEYS[1], 'progress', '1') end
-if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'result', ARGV[5]) end
+if ARGV[5] ~= '' then
+  redis.call('HSET', KEYS[1], 'result', ARGV[5])
+  if ARGV[3] == 'succeeded' then
+    redis.call('INCRBY', 'vdmini:results:bytes', tonumber(cjson.decode(ARGV[5])['size_bytes']) or 0)
+  end
+end
 if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[6]) end
 close(KEYS[1], ARGV[1], ARGV[3], ARGV[4])
 count(7)
