@@ -149,7 +149,7 @@ def _api(options: argparse.Namespace) -> int:
     from vdmini_serve.results.store import StoreChoiceError, open_store
 
     settings = Settings()
-    configure(settings.log_format)
+    configure(settings)
     try:
         open_store(settings)
     except StoreChoiceError as error:
@@ -177,7 +177,7 @@ def _worker(_options: argparse.Namespace) -> int:
     from vdmini_serve.worker.models import RuntimeChoiceError
 
     settings = Settings()
-    configure(settings.log_format)
+    configure(settings)
     try:
         return work(settings)
     except (ArtifactError, RuntimeChoiceError) as error:

@@ -37,6 +37,7 @@ class RequestLog:
             return
         given = Headers(scope=scope).get(HEADER, "")
         request_id = given if _ID.match(given) else secrets.token_hex(16)
+        scope.setdefault("state", {})["request_id"] = request_id  # for what is answered outside, after a bug
         answered: dict[str, object] = {}
 
         async def send_noted(message: Message) -> None:

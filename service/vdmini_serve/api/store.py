@@ -49,7 +49,8 @@ class ApiStore:
 
     async def mark_published(self, job_id: str) -> None:
         """Note that the broker has the job."""
-        await self.redis.hset(keys.job_key(job_id), "published", "1")
+        noted = {"published": "1", "published_at": repr(time.time())}
+        await self.redis.hset(keys.job_key(job_id), mapping=noted)
 
     async def get(self, job_id: str) -> Job:
         """Read a job.

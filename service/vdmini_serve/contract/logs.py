@@ -8,13 +8,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Literal
 
 from pythonjsonlogger.json import JsonFormatter
 
+from vdmini_serve.contract.settings import Settings
+
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-RENAMED = {"asctime": "time", "levelname": "level", "name": "logger", "exc_info": "exception"}
-FIELDS = ("asctime", "levelname", "name", "message")
+RENAMED = {"levelname": "level", "name": "logger", "exc_info": "exception"}
+FIELDS = ("levelname", "name", "message")
 
 _about: ContextVar[dict[str, str]] = ContextVar("about", default={})  # noqa: B039  # never changed, only replaced
 
@@ -29,21 +30,22 @@ def about(**fields: str) -> Iterator[None]:
         _about.reset(token)
 
 
-def configure(form: Literal["auto", "json", "text"]) -> None:
+def configure(settings: Settings) -> None:
     """Send this process's log lines, uvicorn's and Celery's too, to standard error in one form.
 
-    Our own are shown from INFO on, those of libraries from WARNING on.
+    `log_level` is for our own lines; libraries' are shown from WARNING on.
     """
+    form = settings.log_format
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     handler = logging.StreamHandler()
     handler.setFormatter(_Text(TEXT) if as_text else _json())
     handler.addFilter(_add_context)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("vdmini_serve").setLevel(logging.INFO)
+    logging.getLogger("vdmini_serve").setLevel(settings.log_level.upper())
 
 
 def _json() -> logging.Formatter:
-    return JsonFormatter(list(FIELDS), rename_fields=RENAMED, datefmt="%Y-%m-%dT%H:%M:%S%z", style="%")
+    return JsonFormatter(list(FIELDS), rename_fields=RENAMED, timestamp="time")
 
 
 def _add_context(record: logging.LogRecord) -> bool:

@@ -88,7 +88,9 @@ SPEEDUP = Family(
     ("task", "size", "steps", "guidance", "teacher", "device", "model"),
 )
 QUEUE_JOBS = Family("vdmini_queue_jobs", "gauge", "Jobs waiting in the broker, and running.", ("queue", "state"))
-WORKERS = Family("vdmini_workers", "gauge", "Workers that give signs of life.", ("state",))
+WORKERS = Family(
+    "vdmini_workers", "gauge", "Workers that give signs of life; stalled ones idle beside a waiting job.", ("state",)
+)
 REJECTED = Family("vdmini_rejected_total", "counter", "Requests answered with a problem.", ("reason",))
 MODEL_INFO = Family("vdmini_model_info", "gauge", "1 for each loaded model.", ("name", "task", "variant", "teacher"))
 RESULTS_REMOVED = Family(

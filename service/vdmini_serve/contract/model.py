@@ -70,6 +70,7 @@ class WorkerBeat(Record):
     models: tuple[str, ...] = Field(description="names of the loaded models")
     device: str | None = Field(default=None, description="where they run")
     at: float = Field(description="Unix time of this beat")
+    since: float | None = Field(default=None, description="Unix time from which it has been in this state")
 
     @property
     def ready(self) -> bool:

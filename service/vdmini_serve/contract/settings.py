@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "text"] = Field(
         default="auto", description="of the lines on standard error; auto is text on a terminal, else JSON"
     )
+    log_level: Literal["debug", "info", "warning"] = Field(
+        default="info",
+        description="info has a line for each request and each turn of a job, warning only what is wrong",
+    )
     artifacts: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description="artifact folders that the worker loads, separated like PATH"
     )

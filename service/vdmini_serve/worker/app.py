@@ -77,7 +77,8 @@ class Child:
         self.store.retire()
 
     def _say(self, state: str, **changes: Any) -> None:
-        self.beat = self.beat.model_copy(update={"state": state, "at": time.time(), **changes})
+        now = time.time()
+        self.beat = self.beat.model_copy(update={"state": state, "at": now, "since": now, **changes})
         self.store.publish_beat(self.beat)
 
     def _keep_beating(self) -> None:

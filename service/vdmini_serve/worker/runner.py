@@ -92,7 +92,9 @@ class Runner:
             case ProblemError():
                 self.store.finish(claim, "failed", error=error.problem.model_copy(update={"job": claim.id}))
             case _:
-                log.error("job %s attempt %d failed", claim.id, claim.attempt, exc_info=error)
+                log.error(
+                    "job %s attempt %d failed", claim.id, claim.attempt, exc_info=error, extra={"job_id": claim.id}
+                )
                 self.store.finish(claim, "failed", error=_explain(error, claim.id))
 
     def _model(self, claim: Claim) -> LoadedModel:
