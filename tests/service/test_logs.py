@@ -130,12 +130,17 @@ def test_a_served_request_leaves_lines_of_api_and_worker_and_never_its_prompt(se
     job_id = response.headers["x-vdmini-job"]
     assert response.headers["x-request-id"] == "from-the-client"
     service.client.get(f"/{SECRET}")
-    eventually(lambda: "from-the-client" in read_log(service.folder), seconds=5)
+
+    def of_job() -> list[dict]:
+        found = [json.loads(line) for line in read_log(service.folder).splitlines() if line.startswith("{")]
+        return [line for line in found if line.get("job_id") == job_id]
+
+    eventually(lambda: len(of_job()) == 3, seconds=5)
+    by_status = {line["status"]: line for line in of_job()}
+    assert by_status.keys() == {"running", "succeeded", 200}
+    assert (by_status[200]["route"], by_status[200]["request_id"]) == ("/v1/t2v", "from-the-client")
+    assert by_status["succeeded"]["attempt"] == 1
     text = read_log(service.folder)
-    found = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-    of_job = [line for line in found if line.get("job_id") == job_id]
-    assert [line["status"] for line in of_job] == ["running", "succeeded", 200]
-    assert of_job[-1]["route"] == "/v1/t2v"
     assert SECRET not in text
     assert "not-for-logs" not in text
     assert SECRET.replace(" ", "%20") not in text

@@ -20,13 +20,16 @@ from redis.asyncio import Redis as AsyncRedis
 
 from vdmini_serve.api.app import create_app
 from vdmini_serve.api.store import ApiStore
-from vdmini_serve.contract.job import JobResult
+from vdmini_serve.contract.job import Job, JobResult
 from vdmini_serve.contract.problem import ProblemError, ProblemKind
 from vdmini_serve.contract.request import JobSpec
 from vdmini_serve.contract.settings import Settings
 from vdmini_serve.results.store import ResultMissingError, StoreAwayError, StoreChoiceError, open_store
 from vdmini_serve.worker.delivery import Delivery
+from vdmini_serve.worker.models import load
+from vdmini_serve.worker.runner import Runner
 from vdmini_serve.worker.store import WorkerStore
+from vdmini_serve.worker.warmup import default_spec
 
 JOB = "c" * 32
 NAME = f"{JOB}.1.mp4"
@@ -122,9 +125,14 @@ class Served:
         return self.client.request(method, f"/v1/jobs/{JOB}/content", headers=named, follow_redirects=False)
 
 
-async def accept(settings: Settings) -> None:
+async def accept(settings: Settings, spec: JobSpec = SPEC, job_id: str = JOB) -> None:
     async with AsyncRedis.from_url(settings.jobs_url.get_secret_value(), decode_responses=True) as client:
-        await ApiStore(client, settings).create(JOB, SPEC, None)
+        await ApiStore(client, settings).create(job_id, spec, None)
+
+
+async def job_of(settings: Settings, job_id: str = JOB) -> Job:
+    async with AsyncRedis.from_url(settings.jobs_url.get_secret_value(), decode_responses=True) as client:
+        return await ApiStore(client, settings).get(job_id)
 
 
 def succeed(settings: Settings, sha256: str, size: int = len(CLIP)) -> None:
@@ -280,6 +288,25 @@ def test_a_store_that_comes_back_gets_the_clip_after_all(settings, away):
     assert deliver(settings.model_copy(update={"store_retry_seconds": 30})) == hashlib.sha256(CLIP).hexdigest()
     late.join()
     assert open_store(settings).size(NAME) == len(CLIP)
+
+
+@pytest.mark.parametrize("settings", ["s3"], indirect=True)
+def test_a_worker_fails_a_job_clearly_while_the_store_is_away_and_does_the_next_one(settings, away, artifact_folders):
+    (folder,) = [path for path in artifact_folders if "t2v" in path.name and path.parent.name == "artifacts"]
+    models = load(settings.model_copy(update={"artifacts": (folder,), "device": "cpu"}))
+    spec, later = default_spec(next(iter(models.values())).descriptor), "e" * 32
+    with Redis.from_url(settings.jobs_url.get_secret_value()) as redis:
+        runner = Runner(settings, WorkerStore(redis, settings, "me"), models)
+        away.begin()
+        asyncio.run(accept(settings, spec))
+        runner.run(JOB)
+        away.end()
+        asyncio.run(accept(settings, spec, later))
+        runner.run(later)
+    lost, made = (asyncio.run(job_of(settings, job_id)) for job_id in (JOB, later))
+    assert (lost.status, lost.error.kind, lost.error.job) == ("failed", ProblemKind.RESULTS_UNAVAILABLE, JOB)
+    assert (made.status, made.size_bytes) == ("succeeded", open_store(settings).size(f"{later}.1.mp4"))
+    assert [file.name for file in open_store(settings).files()] == [f"{later}.1.mp4"]
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,8 @@ class ApiStore:
         """
         fields = await self.redis.hgetall(keys.job_key(job_id))
         if not fields:
-            detail = f"there is no job {job_id[:64]!r}; ids are what POST answered in `id` and in `Location`"
+            detail = f"there is no job {job_id[:64]!r}; ids are what POST answered in `id` and in `Location`, and a "
+            detail += "finished job is removed at its `expires_at`"
             raise ProblemError(ProblemKind.UNKNOWN_JOB, detail)
         return decode_job(fields)
 

@@ -55,6 +55,7 @@ class Child:
         self.runner = Runner(self.settings, self.store, models)
         self.settings.results_dir.mkdir(parents=True, exist_ok=True)
         remove_partial(self.settings.scratch_dir, older_than_seconds=self.settings.result_grace_seconds)
+        self.runner.delivery.warm_up()
         warm_up(models, self.runner.baselines, self.settings)
         self.store.publish_models([model.descriptor for model in models.values()])
         device = next(iter(models.values())).device

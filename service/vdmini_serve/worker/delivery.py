@@ -44,6 +44,15 @@ class Delivery:
     def __init__(self, settings: Settings, results: ResultStore) -> None:
         self.settings, self.results = settings, results
 
+    def warm_up(self) -> None:
+        """Reach the store once: the first call loads its library, and a log should say early that it is away."""
+        try:
+            self.results.size(result_name("0" * 32, 1))
+        except ResultMissingError:
+            return
+        except StoreAwayError as error:
+            log.warning("the result store is away: %s", error)
+
     def deliver(self, job_id: str, attempt: int, write: Callable[[Path], None]) -> Delivered:
         """Have `write` make a file, and store it as the result of an attempt.
 
