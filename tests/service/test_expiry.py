@@ -131,6 +131,16 @@ def test_a_job_without_a_clip_expires_too(bench, status):
     assert (bench.remove(), bench.counted("expired"), bench.redis.zcard(keys.REMOVALS)) == (0, 0, 0)
 
 
+def test_a_success_that_is_told_twice_since_its_answer_was_lost_stays_one(bench):
+    claim = bench.start()
+    result = JobResult(size_bytes=4, sha256="x")
+    assert [bench.worker.finish(claim, "succeeded", result=result) for _ in range(2)] == [True, True]
+    assert not bench.worker.finish(claim, "failed")
+    assert (bench.job().status, bench.redis.get(keys.RESULT_BYTES)) == ("succeeded", "4")
+    ((cell, _),) = metrics.outcome("t2v", "vdmini", "succeeded")
+    assert float(bench.redis.hget(keys.METRICS, cell)) == 1
+
+
 def test_a_live_job_and_its_file_are_never_touched_whatever_the_lists_say(bench):
     bench.start()
     path = bench.file(JOB, age=OLD)

@@ -78,13 +78,14 @@ return 'ok'
 """
 
 # KEYS job. ARGV id, attempt, status, now, result or '', error or '', metric, amount, ...
-# Returns 1, or 0 when the job is no longer this attempt's.
+# Returns 1, or 0 when the job is no longer this attempt's. A success that is told twice is still one: the client
+# library repeats a call whose answer was lost, and a 0 would make the worker remove the clip.
 FINISH = (
     _PRELUDE
     + """
-if redis.call('HGET', KEYS[1], 'status') ~= 'running' or redis.call('HGET', KEYS[1], 'attempts') ~= ARGV[2] then
-  return 0
-end
+local before, attempts = unpack(redis.call('HMGET', KEYS[1], 'status', 'attempts'))
+if ARGV[3] == 'succeeded' and before == 'succeeded' and attempts == ARGV[2] then return 1 end
+if before ~= 'running' or attempts ~= ARGV[2] then return 0 end
 if ARGV[3] == 'succeeded' then redis.call('HSET', KEYS[1], 'progress', '1') end
 if ARGV[5] ~= '' then
   redis.call('HSET', KEYS[1], 'result', ARGV[5])
