@@ -22,8 +22,8 @@ from vdmini_serve.api.store import ApiStore
 from vdmini_serve.contract.settings import Settings
 from vdmini_serve.embedded import Processes, StopSignal, start_redis
 from vdmini_serve.up import default_artifacts
-from vdmini_serve.worker.models import load
 from vdmini_serve.worker.runner import Runner
+from vdmini_serve.worker.shelf import load
 from vdmini_serve.worker.store import WorkerStore
 from vdmini_serve.worker.warmup import default_spec, gradient
 

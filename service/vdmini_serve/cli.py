@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from vdmini_serve.contract.lanes import LANES
 from vdmini_serve.contract.request import EXAMPLE_PROMPT
 
 EPILOG = f"""\
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_up(commands)
     _add_generate(commands)
+    _add_keys(commands)
     api = commands.add_parser("api", help="only the HTTP API; settings from VDMINI_... variables")
     api.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     api.add_argument("--port", type=_port, default=8000, help="port to listen on (default: %(default)s)")
@@ -111,6 +113,47 @@ def _add_generate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         generate.add_argument(f"--{name}", type=kind, metavar="N", help=text)
     generate.add_argument("--url", default="http://127.0.0.1:8000", help="of the service (default: %(default)s)")
     generate.set_defaults(run=_generate)
+
+
+def _add_keys(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "make, list and remove the API keys that VDMINI_REQUIRE_API_KEY asks for; VDMINI_JOBS_URL says where"
+    actions = commands.add_parser("keys", help="API keys", description=text).add_subparsers(
+        metavar="ACTION", required=True
+    )
+    add = actions.add_parser("add", help="make a key and print it; it is stored nowhere")
+    add.add_argument("name", help="whose it is")
+    add.add_argument("--rate", metavar="RATE", help="POSTs that it may send, such as 60/minute (default: no limit)")
+    add.add_argument("--max-active-jobs", type=int, metavar="N", help="jobs at once (default: no limit)")
+    add.add_argument("--priority", choices=LANES, default="normal", help="the highest it may ask for (%(default)s)")
+    add.set_defaults(run=_keys, action="add")
+    actions.add_parser("list", help="all keys").set_defaults(run=_keys, action="list")
+    remove = actions.add_parser("remove", help="remove a key")
+    remove.add_argument("id", help="as `list` tells it")
+    remove.set_defaults(run=_keys, action="remove")
+
+
+def _keys(options: argparse.Namespace) -> int:
+    from redis import Redis
+    from redis.exceptions import RedisError
+
+    from vdmini_serve.access_keys import KeyCommandError, KeyRing, table
+    from vdmini_serve.contract.settings import Settings
+
+    try:
+        with Redis.from_url(Settings().jobs_url.get_secret_value(), decode_responses=True) as redis:
+            ring = KeyRing(redis)
+            if options.action == "add":
+                limits = {name: getattr(options, name) for name in ("rate", "max_active_jobs", "priority")}
+                sys.stdout.write(ring.add(options.name, **limits) + "\n")
+            elif options.action == "list":
+                sys.stdout.write(table(ring.all()) + "\n")
+            else:
+                ring.remove(options.id)
+    except KeyCommandError as error:
+        return _fail(str(error))
+    except RedisError as error:
+        return _fail(f"the job store cannot be reached ({type(error).__name__}); set VDMINI_JOBS_URL")
+    return 0
 
 
 def _up(options: argparse.Namespace) -> int:

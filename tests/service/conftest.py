@@ -15,9 +15,15 @@ import httpx
 import pytest
 from PIL import Image
 from redis import Redis
+from starlette.testclient import TestClient
 
+from vdmini_serve.api.app import create_app
+from vdmini_serve.contract.model import WorkerBeat
+from vdmini_serve.contract.settings import Settings
 from vdmini_serve.embedded import Processes, StopSignal, start_redis
 from vdmini_serve.up import default_artifacts
+from vdmini_serve.worker.models import verified
+from vdmini_serve.worker.store import WorkerStore
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 240
@@ -110,7 +116,8 @@ def service(tmp_path_factory: pytest.TempPathFactory, artifact_folders: tuple[Pa
     folder, port = tmp_path_factory.mktemp("service"), free_port()
     chosen = [part for path in artifact_folders for part in ("--artifact", str(path))]
     limits = {"VDMINI_MAX_UPLOAD_BYTES": "1000000", "VDMINI_LEASE_SECONDS": "4", "VDMINI_HEARTBEAT_SECONDS": "1"}
-    process = start(folder, *chosen, port=port, VDMINI_BASELINE_RUNS="1", **limits)
+    watched = {"VDMINI_ARTIFACTS_DIR": str(folder / "artifacts"), "VDMINI_ARTIFACTS_SCAN_SECONDS": "0.5"}
+    process = start(folder, *chosen, port=port, VDMINI_BASELINE_RUNS="1", **limits, **watched)
     url = f"http://127.0.0.1:{port}"
     with httpx.Client(base_url=url, timeout=120, trust_env=False) as client:
         try:
@@ -172,3 +179,29 @@ def eventually() -> Callable[..., None]:
 @pytest.fixture
 def a_free_port() -> int:
     return free_port()
+
+
+@pytest.fixture
+def serve_api(
+    redis_url: str, artifact_folders: tuple[Path, ...], tmp_path: Path
+) -> Iterator[Callable[..., TestClient]]:
+    """Start an API in this process, with models that a worker is said to have; jobs wait, since there is none."""
+    opened: list[TestClient] = []
+
+    def start_api(**changes: object) -> TestClient:
+        values = {"broker_url": redis_url[:-1] + "0", "jobs_url": redis_url, "data_dir": tmp_path, **changes}
+        settings = Settings.model_validate(values)
+        with Redis.from_url(redis_url) as redis:
+            redis.flushall()
+            store = WorkerStore(redis, settings, "w")
+            descriptors = verified(artifact_folders)
+            store.publish_models(descriptors)
+            names = tuple(descriptor.name for descriptor in descriptors)
+            store.publish_beat(WorkerBeat(id="w", state="idle", models=names, device="here", at=time.time() + 60))
+        client = TestClient(create_app(settings))
+        opened.append(client)
+        return client.__enter__()
+
+    yield start_api
+    for client in opened:
+        client.__exit__(None, None, None)

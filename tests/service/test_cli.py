@@ -1,5 +1,9 @@
 """The command line refuses what cannot work, in one line and before anything is started."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from vdmini_serve.cli import main
@@ -46,3 +50,8 @@ def test_a_wrong_switch_of_the_engine_is_named_before_anything_is_loaded(
     monkeypatch.setenv("VDMINI_RUNTIME", switches)
     assert main(["worker"]) == 1
     assert complaint in capsys.readouterr().err
+
+
+def test_the_table_of_settings_is_as_they_are_defined() -> None:
+    script = Path(__file__).resolve().parents[2] / "scripts" / "settings_table.py"
+    assert subprocess.run([sys.executable, str(script), "--check"], check=False).returncode == 0

@@ -26,8 +26,8 @@ from vdmini_serve.contract.request import JobSpec
 from vdmini_serve.contract.settings import Settings
 from vdmini_serve.results.store import ResultMissingError, StoreAwayError, StoreChoiceError, open_store
 from vdmini_serve.worker.delivery import Delivery
-from vdmini_serve.worker.models import load
 from vdmini_serve.worker.runner import Runner
+from vdmini_serve.worker.shelf import load
 from vdmini_serve.worker.store import WorkerStore
 from vdmini_serve.worker.warmup import default_spec
 

@@ -19,8 +19,9 @@ from vdmini_serve.contract.job import Job
 from vdmini_serve.contract.problem import ProblemKind
 from vdmini_serve.contract.request import JobSpec
 from vdmini_serve.contract.settings import Settings
-from vdmini_serve.worker.models import LoadedModel, load, verified
+from vdmini_serve.worker.models import LoadedModel, verified
 from vdmini_serve.worker.runner import Runner
+from vdmini_serve.worker.shelf import load
 from vdmini_serve.worker.store import WorkerStore
 from vdmini_serve.worker.warmup import default_spec, warm_up
 

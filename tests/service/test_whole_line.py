@@ -258,3 +258,30 @@ def test_the_command_explains_what_went_wrong_and_leaves_no_file(service, tmp_pa
         done = command(service, *arguments)
         assert (done.returncode, mention in done.stderr) == (1, True), done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_an_urgent_job_overtakes_what_waits_and_a_patient_one_waits(service):
+    wanted = ["normal", "normal", "low", "normal", "high"]
+    ids = [service.post("t2v", prompt=PROMPT, num_inference_steps=16, priority=lane).json()["id"] for lane in wanted]
+    jobs = [service.finished(job_id) for job_id in ids]
+    assert [job["status"] for job in jobs] == ["succeeded"] * 5
+    order = sorted(range(5), key=lambda index: jobs[index]["started_at"])
+    assert order[0] == 0
+    assert order.index(4) < order.index(3) < order.index(2)
+
+
+def test_a_repeated_request_gets_the_same_clip_and_makes_no_second_job(service, clip):
+    key = {"Idempotency-Key": "whole-line"}
+    first = service.client.post("/v1/t2v", json={"prompt": PROMPT}, headers=key)
+    again = service.client.post("/v1/t2v", json={"prompt": PROMPT}, headers=key)
+    assert first.content == again.content
+    assert first.headers["x-vdmini-job"] == again.headers["x-vdmini-job"]
+    assert again.headers["idempotent-replayed"] == "true"
+
+
+def test_a_time_picks_what_was_measured_to_keep_it(service):
+    reply = service.post("t2v", prompt=PROMPT, max_latency_seconds=1000)
+    assert (reply.json()["variant"], "reference" in reply.json()["choice"]) == ("teacher", True)
+    assert service.finished(reply.json()["id"])["status"] == "succeeded"
+    reply = service.post("t2v", prompt=PROMPT, max_latency_seconds=1e-6)
+    assert reply.json()["type"] == "urn:vdmini:problem:no-variant-fast-enough"

@@ -13,8 +13,11 @@ from vdmini_serve.contract.request import GenerationFields, ImageToVideoRequest,
 
 RequestT = TypeVar("RequestT", ImageToVideoRequest, TextToVideoRequest)
 
-SECRET_FIELDS = ("prompt", "image")
+SECRET_FIELDS = ("prompt", "image", "image_url", "webhook_url")
 """What a client sent in these is not repeated in an answer."""
+
+WORK_FIELDS = frozenset(JobSpec.model_fields) - {"task", "model", "variant", "prompt"}
+"""The fields of a request that say what is computed; others say how it is queued, or for whom."""
 
 DRAWN_SEEDS = 2**32
 
@@ -26,7 +29,7 @@ def validate(kind: type[RequestT], fields: Fields) -> RequestT:
         ProblemError: naming every wrong field, what was got and what is allowed.
     """
     values = dict(fields.values)
-    if fields.typed and kind is ImageToVideoRequest and "image" in values:
+    if fields.typed and kind is ImageToVideoRequest and values.get("image") is not None:
         values["image"] = decode_base64(values["image"])
     elif kind is ImageToVideoRequest and isinstance(values.get("image"), str):
         raise ProblemError(ProblemKind.INVALID_FIELD, "image is a text field; send it as a file part of the form")
@@ -74,10 +77,7 @@ def pick_model(models: Mapping[str, ModelDescriptor], task: Task, variant: str) 
     Raises:
         ProblemError: when there is none, with those that there are.
     """
-    able = {name: model for name, model in models.items() if model.task == task}
-    if not able:
-        detail = f"no model for {task} is loaded; try again in a moment, or see GET /readyz and GET /v1/models"
-        raise ProblemError(ProblemKind.NO_MODEL_LOADED, detail, headers={"Retry-After": "5"})
+    able = {model.name: model for model in models_of(models, task)}
     if variant in able:
         return able[variant]
     for model in able.values():
@@ -87,13 +87,26 @@ def pick_model(models: Mapping[str, ModelDescriptor], task: Task, variant: str) 
     raise ProblemError(ProblemKind.UNKNOWN_VARIANT, f"unknown variant {variant!r} for {task}; allowed are {allowed}")
 
 
+def models_of(models: Mapping[str, ModelDescriptor], task: Task) -> list[ModelDescriptor]:
+    """The loaded models of a task.
+
+    Raises:
+        ProblemError: when there is none.
+    """
+    able = [model for model in models.values() if model.task == task]
+    if not able:
+        detail = f"no model for {task} is loaded; try again in a moment, or see GET /readyz and GET /v1/models"
+        raise ProblemError(ProblemKind.NO_MODEL_LOADED, detail, headers={"Retry-After": "5"})
+    return able
+
+
 def admit(request: ImageToVideoRequest | TextToVideoRequest, model: ModelDescriptor, max_characters: int) -> JobSpec:
     """Fill in the model's defaults and check the whole against its limits.
 
     Raises:
         ProblemError: naming every limit that is exceeded.
     """
-    given: dict[str, Any] = request.model_dump(exclude={"variant", "image", "prompt"}, exclude_none=True)
+    given: dict[str, Any] = request.model_dump(include=set(WORK_FIELDS), exclude_none=True)
     values = {**model.defaults.model_dump(), **given}
     _check_limits(values, model)
     prompt = request.prompt if isinstance(request, TextToVideoRequest) else None

@@ -9,13 +9,19 @@ from PIL import Image
 from redis.asyncio import Redis
 
 from vdmini_serve.api import errors, generate, health, jobs, models
+from vdmini_serve.api.expectations import ExpectationsCache
 from vdmini_serve.api.expiry import Expiry
 from vdmini_serve.api.finished import FinishedJobs
+from vdmini_serve.api.outgoing import open_outgoing
+from vdmini_serve.api.queue import Queue
+from vdmini_serve.api.rates import Rates
 from vdmini_serve.api.reaper import reap
 from vdmini_serve.api.request_log import RequestLog
 from vdmini_serve.api.results import Results
 from vdmini_serve.api.state import Service
 from vdmini_serve.api.store import ApiStore
+from vdmini_serve.api.webhook_document import document_webhook
+from vdmini_serve.api.webhooks import WebhookSender
 from vdmini_serve.contract.broker import create_celery
 from vdmini_serve.contract.settings import Settings
 from vdmini_serve.results.store import open_store
@@ -28,6 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="VDMini", summary=SUMMARY, version="1", lifespan=_lifespan(settings))
     errors.install(app)
     app.add_middleware(RequestLog)
+    document_webhook(app)
     for module in (generate, jobs, models, health):
         app.include_router(module.router)
     return app
@@ -38,13 +45,21 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         Image.MAX_IMAGE_PIXELS = settings.max_image_pixels
         celery = create_celery(settings)
-        async with Redis.from_url(settings.jobs_url.get_secret_value(), decode_responses=True) as redis:
+        async with (
+            Redis.from_url(settings.jobs_url.get_secret_value(), decode_responses=True) as redis,
+            open_outgoing(settings) as outgoing,
+        ):
             store = ApiStore(redis, settings)
             finished = FinishedJobs(store)
             results = Results(open_store(settings))
             expiry = Expiry(store, results)
-            app.state.service = Service(settings, store, celery, finished, results, expiry)
-            work = (finished.listen(), reap(store, celery), expiry.keep_clean())
+            queue, expectations, rates = Queue(store), ExpectationsCache(store), Rates(redis)
+            app.state.service = Service(
+                settings, store, celery, finished, queue, expectations, rates, outgoing, results, expiry
+            )
+            work = [finished.listen(), reap(store, celery), expiry.keep_clean()]
+            if settings.webhook_secrets:
+                work.append(WebhookSender(store, outgoing).run())
             tasks = [asyncio.create_task(each) for each in work]
             try:
                 yield

@@ -29,7 +29,7 @@ async def render(service: Service) -> bytes:
         metrics.WORKERS: _workers(workers, await stalled_workers(store, workers)),
         metrics.MODEL_INFO: _models((await store.models()).values()),
         metrics.RESULTS_BYTES: {(): float(await store.redis.get(keys.RESULT_BYTES) or 0)},
-        **_timings(await _samples(service)),
+        **_timings(await store.timings()),
     }
     return await asyncio.to_thread(generate_latest, _Snapshot(cells, gauges))
 
@@ -84,16 +84,13 @@ def _histogram(family: Family, values: dict[tuple[str, ...], dict[str, float]]) 
 
 async def _queues(service: Service) -> Values:
     """Waiting is what the broker holds, running is what the job store knows to run."""
-    queues = {task: keys.queue_name(task) for task in ("i2v", "t2v")}
-    waiting = await asyncio.to_thread(_broker_lengths, service, tuple(queues.values()))
-    values: Values = {(queue, "waiting"): length for queue, length in waiting.items()}
-    values |= {(queue, "running"): 0.0 for queue in queues.values()}
-    pipeline = service.store.redis.pipeline(transaction=False)
-    for job_id in await service.store.active():
-        pipeline.hmget(keys.job_key(job_id), "task", "status")
-    for task, status in await pipeline.execute():
-        if status == "running":
-            values[(queues[task], "running")] += 1
+    queues = tuple(name for task in ("i2v", "t2v") for name in keys.queue_names(task))
+    lengths = await asyncio.to_thread(_broker_lengths, service, queues)
+    values: Values = {(queue, "waiting"): length for queue, length in lengths.items()}
+    values |= {(queue, "running"): 0.0 for queue in queues}
+    for job in await service.store.waiting():
+        if job.running:
+            values[(keys.queue_name(job.task, job.lane), "running")] += 1
     return values
 
 
@@ -110,16 +107,6 @@ def _workers(beats: Iterable[WorkerBeat], stalled: Container[str]) -> Values:
 
 def _models(descriptors: Iterable[ModelDescriptor]) -> Values:
     return {(each.name, each.task, each.variant, each.teacher.id): 1.0 for each in descriptors}
-
-
-async def _samples(service: Service) -> dict[samples.SampleKey, samples.Timing]:
-    names = sorted(await service.store.redis.smembers(keys.SAMPLES))
-    pipeline = service.store.redis.pipeline(transaction=False)
-    for name in names:
-        pipeline.lrange(name, 0, -1)
-    measured = zip(names, await pipeline.execute(), strict=True)
-    timings = {samples.decode_key(name): samples.timing(entries) for name, entries in measured}
-    return {key: timing for key, timing in timings.items() if timing is not None}
 
 
 def _timings(measured: dict[samples.SampleKey, samples.Timing]) -> dict[Family, Values]:

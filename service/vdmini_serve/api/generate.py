@@ -1,26 +1,20 @@
 """`POST /v1/i2v` and `POST /v1/t2v`: accept a job, and wait for it as long as the client likes."""
 
-import logging
-import secrets
-
 from fastapi import APIRouter, Request
-from kombu.exceptions import OperationalError
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from vdmini_serve.api import openapi
-from vdmini_serve.api.admission import admit, pick_model, validate
+from vdmini_serve.api.access import SubmitterDep
+from vdmini_serve.api.admission import validate
 from vdmini_serve.api.content import whole
 from vdmini_serve.api.intake import read_fields
-from vdmini_serve.api.picture import prepare
 from vdmini_serve.api.prefer import wait_seconds
-from vdmini_serve.api.reaper import publish_job
 from vdmini_serve.api.state import Service, ServiceDep
+from vdmini_serve.api.submission import Accepted, submit
 from vdmini_serve.contract.job import Job
 from vdmini_serve.contract.problem import ProblemError, ProblemKind
-from vdmini_serve.contract.request import ImageToVideoRequest, JobSpec, TextToVideoRequest
+from vdmini_serve.contract.request import ImageToVideoRequest, TextToVideoRequest
 
-log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1", tags=["generate"])
 
 
@@ -30,19 +24,11 @@ router = APIRouter(prefix="/v1", tags=["generate"])
     responses=openapi.GENERATED,
     openapi_extra=openapi.request_body(ImageToVideoRequest),
 )
-async def image_to_video(request: Request, service: ServiceDep) -> Response:
-    """Send `image` as a file part of a form, or as base64 in JSON."""
+async def image_to_video(request: Request, service: ServiceDep, caller: SubmitterDep) -> Response:
+    """Send `image` as a file part of a form, or as base64 in JSON, or name it by `image_url`."""
     fields = await read_fields(request, service.settings.max_upload_bytes)
     asked = validate(ImageToVideoRequest, fields)
-    if len(asked.image) > service.settings.max_upload_bytes:
-        detail = f"image has {len(asked.image)} bytes; at most {service.settings.max_upload_bytes} are allowed"
-        raise ProblemError(ProblemKind.BODY_TOO_LARGE, detail)
-    model = pick_model(await service.store.models(), "i2v", asked.variant)
-    spec = admit(asked, model, service.settings.max_prompt_characters)
-    image = await run_in_threadpool(
-        prepare, asked.image, width=spec.width, height=spec.height, max_pixels=service.settings.max_image_pixels
-    )
-    return await _serve(request, service, spec, image)
+    return await _serve(request, service, await submit(request, service, caller, "i2v", asked))
 
 
 @router.post(
@@ -51,28 +37,23 @@ async def image_to_video(request: Request, service: ServiceDep) -> Response:
     responses=openapi.GENERATED,
     openapi_extra=openapi.request_body(TextToVideoRequest),
 )
-async def text_to_video(request: Request, service: ServiceDep) -> Response:
+async def text_to_video(request: Request, service: ServiceDep, caller: SubmitterDep) -> Response:
     """Send `prompt` in JSON or in a form."""
-    fields = await read_fields(request, 0)
-    asked = validate(TextToVideoRequest, fields)
-    model = pick_model(await service.store.models(), "t2v", asked.variant)
-    spec = admit(asked, model, service.settings.max_prompt_characters)
-    return await _serve(request, service, spec, None)
+    asked = validate(TextToVideoRequest, await read_fields(request, 0))
+    return await _serve(request, service, await submit(request, service, caller, "t2v", asked))
 
 
-async def _serve(request: Request, service: Service, spec: JobSpec, image: bytes | None) -> Response:
-    settings, job_id = service.settings, secrets.token_hex(16)
+async def _serve(request: Request, service: Service, accepted: Accepted) -> Response:
+    settings = service.settings
     seconds, applied = wait_seconds(
         request.headers.get("prefer"), default=settings.default_wait_seconds, most=settings.max_wait_seconds
     )
-    await service.store.create(job_id, spec, image)
-    try:
-        await publish_job(service.store, service.celery, job_id, spec.task)
-    except OperationalError as error:
-        log.warning("job %s is published later: %s", job_id, error)
-    answer = await _answer(await service.finished.wait(job_id, seconds), service)
+    job = await service.finished.wait(accepted.job_id, seconds)
+    answer = await _answer(await service.queue.placed(job), service)
     if applied:
         answer.headers["Preference-Applied"] = applied
+    if accepted.replayed:
+        answer.headers["Idempotent-Replayed"] = "true"
     return answer
 
 

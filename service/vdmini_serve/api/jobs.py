@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from vdmini_serve.api import openapi
+from vdmini_serve.api.access import CallerDep
 from vdmini_serve.api.content import respond
 from vdmini_serve.api.state import ServiceDep
 from vdmini_serve.contract.job import Job, JobPage
@@ -16,22 +17,24 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 @router.get("", summary="List jobs, newest first", responses=openapi.PROBLEMS)
 async def list_jobs(
     service: ServiceDep,
+    caller: CallerDep,
     after: Annotated[str | None, Query(max_length=64, description="`next` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=100, description="jobs on a page")] = 20,
 ) -> JobPage:
     """Prompts and images are not shown."""
-    return await service.store.page(after=after, limit=limit)
+    return await service.store.page(after=after, limit=limit, owner=caller.owner)
 
 
 @router.get("/{job_id}", summary="Status of a job", responses=openapi.PROBLEMS)
-async def get_job(job_id: str, service: ServiceDep) -> Job:
-    """Status, progress, timings, and the measured baseline once it is finished."""
-    return await service.store.get(job_id)
+async def get_job(job_id: str, service: ServiceDep, caller: CallerDep) -> Job:
+    """Status, progress, place in the queue, timings, and the measured baseline once it is finished."""
+    return await service.queue.placed(await service.store.get(job_id, caller.may_see))
 
 
 @router.post("/{job_id}/cancel", summary="Cancel a job", responses=openapi.PROBLEMS)
-async def cancel_job(job_id: str, service: ServiceDep) -> Job:
+async def cancel_job(job_id: str, service: ServiceDep, caller: CallerDep) -> Job:
     """A queued job is cancelled at once, a running one within a denoising step; a finished one stays as it is."""
+    await service.store.get(job_id, caller.may_see)
     return await service.store.cancel(job_id)
 
 
@@ -39,6 +42,6 @@ async def cancel_job(job_id: str, service: ServiceDep) -> Job:
     "/{job_id}/content", methods=["GET"], summary="The MP4 of a job", responses=openapi.CONTENT, response_class=Response
 )
 @router.api_route("/{job_id}/content", methods=["HEAD"], include_in_schema=False, response_class=Response)
-async def get_content(job_id: str, request: Request, service: ServiceDep) -> Response:
+async def get_content(job_id: str, request: Request, service: ServiceDep, caller: CallerDep) -> Response:
     """Supports `Range`, `If-Range`, `If-None-Match` and `HEAD`; the ETag is the file's sha256."""
-    return await respond(request, await service.store.get(job_id), service)
+    return await respond(request, await service.store.get(job_id, caller.may_see), service)

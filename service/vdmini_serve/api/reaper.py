@@ -9,13 +9,14 @@ from redis.exceptions import RedisError
 
 from vdmini_serve.api.store import ApiStore
 from vdmini_serve.contract.broker import publish
+from vdmini_serve.contract.lanes import Lane
 
 log = logging.getLogger(__name__)
 
 
-async def publish_job(store: ApiStore, app: Celery, job_id: str, task: str) -> None:
+async def publish_job(store: ApiStore, app: Celery, job_id: str, task: str, lane: Lane) -> None:
     """Hand an accepted job to the broker and note it; if that fails the reaper does it later."""
-    await asyncio.to_thread(publish, app, job_id, task)
+    await asyncio.to_thread(publish, app, job_id, task, lane)
     await store.mark_published(job_id)
 
 
@@ -27,6 +28,7 @@ async def reap(store: ApiStore, app: Celery) -> None:
             for job_id in await store.active():
                 if await store.recover(job_id):
                     log.warning("job %s is published again", job_id)
-                    await publish_job(store, app, job_id, (await store.get(job_id)).task)
+                    job = await store.get(job_id)
+                    await publish_job(store, app, job_id, job.task, job.priority)
         except (RedisError, OperationalError) as error:
             log.warning("cannot look for lost jobs: %s", error)

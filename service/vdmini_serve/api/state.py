@@ -6,8 +6,12 @@ from typing import Annotated
 from celery import Celery
 from fastapi import Depends, Request
 
+from vdmini_serve.api.expectations import ExpectationsCache
 from vdmini_serve.api.expiry import Expiry
 from vdmini_serve.api.finished import FinishedJobs
+from vdmini_serve.api.outgoing import Outgoing
+from vdmini_serve.api.queue import Queue
+from vdmini_serve.api.rates import Rates
 from vdmini_serve.api.results import Results
 from vdmini_serve.api.store import ApiStore
 from vdmini_serve.contract.settings import Settings
@@ -22,6 +26,10 @@ class Service:
         store: the jobs.
         celery: publishes them.
         finished: wakes requests that wait.
+        queue: where jobs stand.
+        expectations: what work takes.
+        rates: counts requests.
+        outgoing: calls URLs that clients name.
         results: the clips.
         expiry: removes jobs and clips.
     """
@@ -30,6 +38,10 @@ class Service:
     store: ApiStore
     celery: Celery
     finished: FinishedJobs
+    queue: Queue
+    expectations: ExpectationsCache
+    rates: Rates
+    outgoing: Outgoing
     results: Results
     expiry: Expiry
 

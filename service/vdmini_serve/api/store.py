@@ -2,19 +2,31 @@
 
 import json
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn, cast
 
 from redis.asyncio import Redis
 
+from vdmini_serve.api.waiting import Waiting
 from vdmini_serve.contract import keys, metrics, transitions
+from vdmini_serve.contract.access import AccessKey
 from vdmini_serve.contract.job import Job, JobPage, decode_job, encode_new
+from vdmini_serve.contract.lanes import Lane
 from vdmini_serve.contract.model import ModelDescriptor, WorkerBeat
-from vdmini_serve.contract.problem import ProblemError, ProblemKind, attempts_used_up
+from vdmini_serve.contract.problem import ProblemError, ProblemKind, attempts_used_up, queued_too_long
 from vdmini_serve.contract.request import JobSpec
+from vdmini_serve.contract.samples import SampleKey, Timing, decode_key, timing
 from vdmini_serve.contract.settings import Settings
+from vdmini_serve.contract.ticket import ANYBODY, Ticket, cost_of
 
 BEATS_UNTIL_DEAD = 5
 """Missed signs of life after which a worker doesn't count any more."""
+
+DEFAULT = Ticket()
+
+
+def _anybody(_: dict[str, str]) -> bool:
+    return True
 
 
 class ApiStore:
@@ -32,50 +44,102 @@ class ApiStore:
         self._cancel = redis.register_script(transitions.CANCEL)
         self._recover = redis.register_script(transitions.RECOVER)
 
-    async def create(self, job_id: str, spec: JobSpec, image: bytes | None) -> None:
-        """Accept a job; it must be published next.
+    async def create(
+        self, job_id: str, spec: JobSpec, image: bytes | None, ticket: Ticket = DEFAULT, *, retry_seconds: int = 10
+    ) -> str:
+        """Accept a job; a new one must be published next.
+
+        Args:
+            job_id: of a new job.
+            spec: its work.
+            image: PNG bytes, for image-to-video.
+            ticket: how it was admitted.
+            retry_seconds: what a refused client is told to wait.
+
+        Returns:
+            `job_id`, or the id of the job that its Idempotency-Key stands for already.
 
         Raises:
-            ProblemError: when too many jobs are active.
+            ProblemError: when too much is active, or the Idempotency-Key stands for another request.
         """
-        now = time.time()
+        now, owner = time.time(), ticket.owner
         names = [keys.job_key(job_id), keys.JOBS, keys.ACTIVE, keys.image_key(job_id)]
-        new = encode_new(job_id, spec, created_at=now, ttl_seconds=self.settings.result_ttl_seconds)
+        names += [keys.idempotency_key(owner, ticket.idempotency or ""), keys.jobs_of(owner), keys.active_of(owner)]
+        limits = {
+            "max_jobs": self.settings.max_active_jobs,
+            "max_cost": self.settings.max_active_cost,
+            "max_of_owner": ticket.max_active_of_owner,
+            "cost": cost_of(spec),
+            "body": ticket.body,
+            "remember_seconds": self.settings.idempotency_seconds,
+        }
+        asked = json.dumps({name: value for name, value in limits.items() if value is not None})
+        new = encode_new(job_id, spec, ticket, created_at=now, ttl_seconds=self.settings.result_ttl_seconds)
         fields = [part for pair in new.items() for part in pair]
-        arguments: list[Any] = [job_id, now, self.settings.max_active_jobs, image or b"", *fields]
-        if not await self._create(names, arguments):
-            detail = f"{self.settings.max_active_jobs} jobs are waiting or running, no more are taken; try again later"
-            raise ProblemError(ProblemKind.QUEUE_FULL, detail, headers={"Retry-After": "10"})
+        outcome, *former = await self._create(names, [asked, job_id, now, image or b"", *fields])
+        if outcome == "created":
+            return job_id
+        return self._former(former[0], outcome) if former else self._refuse(outcome, ticket, retry_seconds)
+
+    def _former(self, job_id: str, outcome: str) -> str:
+        if outcome == "replayed":
+            return job_id
+        detail = "this Idempotency-Key was used for another request; send the same one again, or take a new key"
+        raise ProblemError(ProblemKind.IDEMPOTENCY_CONFLICT, detail, job=job_id)
+
+    def _refuse(self, what: str, ticket: Ticket, retry_seconds: int) -> NoReturn:
+        kind, settings = ProblemKind.QUEUE_FULL, self.settings
+        if what == "owner":
+            kind = ProblemKind.TOO_MANY_OF_YOURS
+            detail = f"{ticket.max_active_of_owner} jobs of this API key are waiting or running, which is its limit"
+        elif what == "cost":
+            detail = (
+                f"what waits and runs has a cost of {settings.max_active_cost} (frames x pixels x steps), the limit"
+            )
+        else:
+            detail = f"{settings.max_active_jobs} jobs are waiting or running, no more are taken"
+        raise ProblemError(kind, detail + "; try again later", headers={"Retry-After": str(retry_seconds)})
+
+    async def former(self, owner: str, idempotency: str, body: str) -> str | None:
+        """The job that an Idempotency-Key stands for already; None when it is new.
+
+        Raises:
+            ProblemError: when it stands for another request.
+        """
+        job_id, known = await self.redis.hmget(keys.idempotency_key(owner, idempotency), "job", "body")
+        if job_id is None or not await self.redis.exists(keys.job_key(job_id)):
+            return None
+        return self._former(job_id, "replayed" if known == body else "conflict")
 
     async def mark_published(self, job_id: str) -> None:
         """Note that the broker has the job."""
         noted = {"published": "1", "published_at": repr(time.time())}
         await self.redis.hset(keys.job_key(job_id), mapping=noted)
 
-    async def get(self, job_id: str) -> Job:
+    async def get(self, job_id: str, may_see: Callable[[dict[str, str]], bool] = _anybody) -> Job:
         """Read a job.
 
         Raises:
-            ProblemError: when there is none of this id.
+            ProblemError: when there is none of this id that one may see.
         """
         fields = await self.redis.hgetall(keys.job_key(job_id))
-        if not fields:
+        if not fields or not may_see(fields):
             detail = f"there is no job {job_id[:64]!r}; ids are what POST answered in `id` and in `Location`, and a "
             detail += "finished job is removed at its `expires_at`"
             raise ProblemError(ProblemKind.UNKNOWN_JOB, detail)
         return decode_job(fields)
 
-    async def page(self, *, after: str | None, limit: int) -> JobPage:
-        """List jobs, newest first, from behind the job `after`."""
-        start = 0
+    async def page(self, *, after: str | None, limit: int, owner: str = ANYBODY) -> JobPage:
+        """List an owner's jobs, newest first, from behind the job `after`."""
+        start, index = 0, keys.jobs_of(owner)
         if after is not None:
-            rank = await self.redis.zrevrank(keys.JOBS, after)
+            rank = await self.redis.zrevrank(index, after)
             if rank is None:
                 raise ProblemError(
                     ProblemKind.UNKNOWN_JOB, f"`after` names no job: {after[:64]!r}; give `next` of a page"
                 )
             start = rank + 1
-        ids = await self.redis.zrevrange(keys.JOBS, start, start + limit)
+        ids = await self.redis.zrevrange(index, start, start + limit)
         pipeline = self.redis.pipeline(transaction=False)
         for job_id in ids[:limit]:
             pipeline.hgetall(keys.job_key(job_id))
@@ -90,12 +154,14 @@ class ApiStore:
     async def recover(self, job_id: str) -> bool:
         """Take a job back from a dead worker; True when it must be published (again)."""
         failure = attempts_used_up(self.settings.max_attempts, job_id).model_dump_json()
+        late = queued_too_long(job_id).model_dump_json()
         arguments: list[Any] = [
             job_id,
             time.time(),
             self.settings.max_attempts,
             failure,
             self.settings.unpublished_seconds,
+            late,
         ]
         return bool(await self._recover([keys.job_key(job_id), keys.lease_key(job_id)], arguments))
 
@@ -103,6 +169,30 @@ class ApiStore:
         """Ids of all jobs that are not finished."""
         ids: list[str] = await self.redis.zrange(keys.ACTIVE, 0, -1)
         return ids
+
+    async def waiting(self) -> list[Waiting]:
+        """All jobs that wait or run, oldest first."""
+        ids = await self.active()
+        pipeline = self.redis.pipeline(transaction=False)
+        for job_id in ids:
+            pipeline.hmget(keys.job_key(job_id), "task", "lane", "created_at", "status", "expected_seconds", "progress")
+        rows = zip(ids, await pipeline.execute(), strict=True)
+        return [_waiting(job_id, *row) for job_id, row in rows if row[3] in ("queued", "running")]
+
+    async def timings(self) -> dict[SampleKey, Timing]:
+        """What every kind of work was measured to take."""
+        names = sorted(await self.redis.smembers(keys.SAMPLES))
+        pipeline = self.redis.pipeline(transaction=False)
+        for name in names:
+            pipeline.lrange(name, 0, -1)
+        measured = zip(names, await pipeline.execute(), strict=True)
+        found = {decode_key(name): timing(entries) for name, entries in measured}
+        return {key: value for key, value in found.items() if value is not None}
+
+    async def access_key(self, digest: str) -> AccessKey | None:
+        """The API key of a hash; None when there is none."""
+        text = await self.redis.hget(keys.ACCESS_KEYS, digest)
+        return AccessKey.model_validate_json(text) if text else None
 
     async def models(self) -> dict[str, ModelDescriptor]:
         """The models that a worker has, or had a moment ago, by name."""
@@ -122,3 +212,9 @@ class ApiStore:
         """Count a request that was answered with a problem."""
         for field, amount in metrics.increment(metrics.REJECTED, (kind.value,)):
             await self.redis.hincrbyfloat(keys.METRICS, field, amount)
+
+
+def _waiting(job_id: str, *row: str) -> Waiting:
+    task, lane, created_at, status, expected, progress = row
+    left = float(expected) * (1 - float(progress)) if expected else None
+    return Waiting(job_id, task, cast("Lane", lane), float(created_at), status == "running", left)

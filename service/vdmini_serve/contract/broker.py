@@ -3,6 +3,7 @@
 from celery import Celery
 
 from vdmini_serve.contract.keys import TASK_NAME, queue_name
+from vdmini_serve.contract.lanes import Lane
 from vdmini_serve.contract.settings import Settings
 
 
@@ -33,6 +34,7 @@ def create_celery(settings: Settings) -> Celery:
             "visibility_timeout": visibility,
             "unacked_restore_interval": 1,  # otherwise messages of a killed worker come back only every 100 s
             "unacked_restore_throttle": 1,
+            "queue_order_strategy": "vdmini_serve.contract.lanes:LaneCycle",
             "socket_timeout": 30,
             "socket_connect_timeout": 5,
         },
@@ -41,6 +43,6 @@ def create_celery(settings: Settings) -> Celery:
     return app
 
 
-def publish(app: Celery, job_id: str, task: str) -> None:
-    """Send a job's id to the queue of its task."""
-    app.send_task(TASK_NAME, args=[job_id], queue=queue_name(task), retry=True, retry_policy={"max_retries": 2})
+def publish(app: Celery, job_id: str, task: str, lane: Lane) -> None:
+    """Send a job's id to the queue of its task and priority."""
+    app.send_task(TASK_NAME, args=[job_id], queue=queue_name(task, lane), retry=True, retry_policy={"max_retries": 2})

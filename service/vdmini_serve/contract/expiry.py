@@ -19,6 +19,7 @@ if attempts and attempts ~= '0' then redis.call('ZADD', KEYS[4], ARGV[3], ARGV[1
 local result = status == 'succeeded' and redis.call('HGET', KEYS[1], 'result')
 if result then redis.call('DECRBY', KEYS[5], tonumber(cjson.decode(result)['size_bytes']) or 0) end
 redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('ZREM', 'vdmini:jobs:of:' .. (redis.call('HGET', KEYS[1], 'owner') or ''), ARGV[1])
 redis.call('DEL', KEYS[1])
 return 1
 """

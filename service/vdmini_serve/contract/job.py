@@ -5,9 +5,12 @@ from typing import Literal
 
 from pydantic import Field
 
+from vdmini_serve.contract.lanes import Lane
+from vdmini_serve.contract.outbox import WebhookDelivery, decode_delivery, encode_webhook
 from vdmini_serve.contract.problem import Problem
 from vdmini_serve.contract.record import Record
 from vdmini_serve.contract.request import JobSpec
+from vdmini_serve.contract.ticket import ANYBODY, Ticket, cost_of
 
 JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 FINISHED: tuple[JobStatus, ...] = ("succeeded", "failed", "cancelled")
@@ -31,6 +34,18 @@ class Job(Record):
     num_inference_steps: int = Field(description="denoising steps")
     guidance_scale: float = Field(description="1 means no guidance")
     seed: int = Field(description="the seed that was used: give it again to get the same clip")
+    priority: Lane = Field(description="high jobs start before normal ones, those before low ones")
+    cost: int = Field(description="frames x pixels x steps: what queue limits count")
+    queue_position: int | None = Field(
+        default=None, description="jobs that are expected to start before this one; null when it isn't waiting"
+    )
+    eta_seconds: float | None = Field(
+        default=None, description="expected until it is finished, from what such jobs took here; null when unknown"
+    )
+    expected_seconds: float | None = Field(
+        description="encode + denoise + decode of such work, as measured when the job was accepted; null when unknown"
+    )
+    choice: str | None = Field(description="why this model and these steps, when the request left it to the service")
     attempts: int = Field(description="how often a worker has started it")
     created_at: float = Field(description="Unix time in seconds")
     started_at: float | None = Field(description="Unix time when the last attempt started")
@@ -52,6 +67,7 @@ class Job(Record):
     size_bytes: int | None = Field(description="size of the MP4")
     sha256: str | None = Field(description="hash of the MP4")
     error: Problem | None = Field(description="why it failed")
+    webhook: WebhookDelivery | None = Field(default=None, description="of the request's webhook_url, when it had one")
 
     @property
     def finished(self) -> bool:
@@ -72,8 +88,9 @@ _SPEC_FIELDS = (
 )
 
 
-def encode_new(job_id: str, spec: JobSpec, *, created_at: float, ttl_seconds: float) -> dict[str, str]:
+def encode_new(job_id: str, spec: JobSpec, ticket: Ticket, *, created_at: float, ttl_seconds: float) -> dict[str, str]:
     """The Redis hash of a job that was just accepted, to be kept for `ttl_seconds` from its finish."""
+    wait = ticket.max_queue_seconds
     return {
         "id": job_id,
         "spec": spec.model_dump_json(),
@@ -85,12 +102,24 @@ def encode_new(job_id: str, spec: JobSpec, *, created_at: float, ttl_seconds: fl
         "published": "0",
         "created_at": repr(created_at),
         "ttl_seconds": repr(ttl_seconds),
+        "lane": ticket.lane,
+        "owner": ticket.owner,
+        "cost": str(cost_of(spec)),
+        "start_before": "" if wait is None else repr(created_at + wait),
+        "expected_seconds": "" if ticket.expected_seconds is None else repr(ticket.expected_seconds),
+        "choice": ticket.choice or "",
+        **encode_webhook(ticket.webhook_url),
     }
 
 
 def decode_spec(fields: dict[str, str]) -> JobSpec:
     """The work order inside a job's Redis hash."""
     return JobSpec.model_validate_json(fields["spec"])
+
+
+def owner_of(fields: dict[str, str]) -> str:
+    """Id of the API key that sent a job; `ANYBODY` without keys."""
+    return fields.get("owner", ANYBODY)
 
 
 def decode_job(fields: dict[str, str]) -> Job:
@@ -103,12 +132,17 @@ def decode_job(fields: dict[str, str]) -> Job:
         id=fields["id"],
         status=fields["status"],
         progress=float(fields["progress"]),
+        priority=fields["lane"],
+        cost=int(fields["cost"]),
+        expected_seconds=_number(fields["expected_seconds"]),
+        choice=fields["choice"] or None,
         attempts=int(fields["attempts"]),
         created_at=float(fields["created_at"]),
         started_at=_number(fields.get("started_at")),
         finished_at=_number(fields.get("finished_at")),
         expires_at=_number(fields.get("expires_at")),
         error=Problem.model_validate_json(error) if error else None,
+        webhook=decode_delivery(fields),
         **JobResult.model_validate(result).model_dump(),
     )
 

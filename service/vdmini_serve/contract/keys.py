@@ -1,7 +1,6 @@
 """Names in Redis and of queues. What is stored under them is left to the stores."""
 
-from typing import Literal
-
+from vdmini_serve.contract.lanes import LANES, Lane
 from vdmini_serve.contract.request import Task
 
 TASK_NAME = "vdmini.run"
@@ -31,8 +30,13 @@ SAMPLES = "vdmini:samples"
 """Set of the keys of all engine timings."""
 FINISHED_CHANNEL = "vdmini:finished"
 """Channel on which the ids of finished jobs are announced."""
+WEBHOOKS = "vdmini:webhooks"
+"""Sorted set of the ids of jobs whose webhook must be sent, by the time when it is due."""
 
-Lane = Literal["normal"]
+ACTIVE_COST = "vdmini:active:cost"
+"""Sum of the costs of the queued and running jobs."""
+ACCESS_KEYS = "vdmini:access-keys"
+"""Hash sha256 of an API key -> AccessKey."""
 
 
 def job_key(job_id: str) -> str:
@@ -48,6 +52,26 @@ def image_key(job_id: str) -> str:
 def lease_key(job_id: str) -> str:
     """Owner and attempt of a running job, expiring."""
     return f"vdmini:lease:{job_id}"
+
+
+def jobs_of(owner: str) -> str:
+    """Sorted set of the job ids of an API key by creation; of all jobs without one."""
+    return f"{JOBS}:of:{owner}" if owner else JOBS
+
+
+def active_of(owner: str) -> str:
+    """Set of the queued and running job ids of an API key."""
+    return f"{ACTIVE}:of:{owner}"
+
+
+def idempotency_key(owner: str, digest: str) -> str:
+    """Job and body that an owner's `Idempotency-Key` stands for; the key itself is hashed."""
+    return f"vdmini:idempotency:{owner}:{digest}"
+
+
+def queue_names(task: Task | str) -> tuple[str, ...]:
+    """All queues of a task, the most urgent first."""
+    return tuple(queue_name(task, lane) for lane in LANES)
 
 
 def queue_name(task: Task | str, lane: Lane = "normal") -> str:

@@ -92,6 +92,12 @@ WORKERS = Family(
     "vdmini_workers", "gauge", "Workers that give signs of life; stalled ones idle beside a waiting job.", ("state",)
 )
 REJECTED = Family("vdmini_rejected_total", "counter", "Requests answered with a problem.", ("reason",))
+WEBHOOK_DELIVERIES = Family(
+    "vdmini_webhook_deliveries_total",
+    "counter",
+    "Attempts at sending a webhook: delivered, retried (failed, and tried again later) or failed (given up).",
+    ("outcome",),
+)
 MODEL_INFO = Family("vdmini_model_info", "gauge", "1 for each loaded model.", ("name", "task", "variant", "teacher"))
 RESULTS_REMOVED = Family(
     "vdmini_results_removed_total",
@@ -105,6 +111,7 @@ FAMILIES = (
     *(JOBS, JOB_LATENCY, QUEUE_WAIT, STAGE, BASELINE, SPEEDUP),
     *(QUEUE_JOBS, WORKERS, REJECTED, MODEL_INFO),
     *(RESULTS_REMOVED, RESULTS_BYTES),
+    WEBHOOK_DELIVERIES,
 )
 
 OUTCOMES = ("succeeded", "failed", "cancelled")

@@ -23,6 +23,10 @@ class ProblemKind(StrEnum):
     INVALID_FIELD = "invalid-field"
     UNSUPPORTED_IMAGE = "unsupported-image"
     IMAGE_TOO_LARGE = "image-too-large"
+    IMAGE_UNREACHABLE = "image-unreachable"
+    IMAGE_TOO_SLOW = "image-too-slow"
+    URL_REFUSED = "url-refused"
+    FEATURE_OFF = "feature-off"
     PROMPT_TOO_LONG = "prompt-too-long"
     OUTSIDE_LIMITS = "outside-limits"
     UNKNOWN_VARIANT = "unknown-variant"
@@ -35,6 +39,15 @@ class ProblemKind(StrEnum):
     JOB_CANCELLED = "job-cancelled"
     CONTENT_GONE = "content-gone"
     QUEUE_FULL = "queue-full"
+    QUEUE_TOO_SLOW = "queue-too-slow"
+    QUEUED_TOO_LONG = "queued-too-long"
+    NO_VARIANT_FAST_ENOUGH = "no-variant-fast-enough"
+    TOO_MANY_OF_YOURS = "too-many-of-yours"
+    TOO_MANY_REQUESTS = "too-many-requests"
+    KEY_MISSING = "key-missing"
+    KEY_UNKNOWN = "key-unknown"
+    PRIORITY_NOT_ALLOWED = "priority-not-allowed"
+    IDEMPOTENCY_CONFLICT = "idempotency-conflict"
     NO_MODEL_LOADED = "no-model-loaded"
     STORE_UNAVAILABLE = "store-unavailable"
     WORKER_LOST = "worker-lost"
@@ -50,23 +63,32 @@ STATUS: dict[ProblemKind, int] = {
     ProblemKind.BROKEN_JSON: 400,
     ProblemKind.BROKEN_FORM: 400,
     ProblemKind.BAD_REQUEST: 400,
+    ProblemKind.KEY_MISSING: 401,
+    ProblemKind.KEY_UNKNOWN: 401,
+    ProblemKind.PRIORITY_NOT_ALLOWED: 403,
+    ProblemKind.FEATURE_OFF: 403,
     ProblemKind.UNKNOWN_MODEL: 404,
     ProblemKind.UNKNOWN_JOB: 404,
     ProblemKind.UNKNOWN_ROUTE: 404,
     ProblemKind.METHOD_NOT_ALLOWED: 405,
     ProblemKind.JOB_NOT_SUCCEEDED: 409,
     ProblemKind.JOB_CANCELLED: 409,
+    ProblemKind.IDEMPOTENCY_CONFLICT: 409,
     ProblemKind.CONTENT_GONE: 410,
     ProblemKind.BODY_TOO_LARGE: 413,
     ProblemKind.UNSUPPORTED_CONTENT_TYPE: 415,
     ProblemKind.RANGE_NOT_SATISFIABLE: 416,
     ProblemKind.QUEUE_FULL: 429,
+    ProblemKind.QUEUE_TOO_SLOW: 429,
+    ProblemKind.TOO_MANY_OF_YOURS: 429,
+    ProblemKind.TOO_MANY_REQUESTS: 429,
     ProblemKind.INTERNAL_ERROR: 500,
     ProblemKind.WORKER_LOST: 500,
     ProblemKind.RESULT_DAMAGED: 500,
     ProblemKind.NO_MODEL_LOADED: 503,
     ProblemKind.STORE_UNAVAILABLE: 503,
     ProblemKind.RESULTS_UNAVAILABLE: 503,
+    ProblemKind.QUEUED_TOO_LONG: 503,
     ProblemKind.OUT_OF_MEMORY: 507,
     ProblemKind.STORAGE_FULL: 507,
 }
@@ -139,3 +161,9 @@ def attempts_used_up(attempts: int, job_id: str) -> Problem:
         f"The worker died during each of the {attempts} attempts at this job; see the worker's log, then try again."
     )
     return problem(ProblemKind.WORKER_LOST, detail, job=job_id)
+
+
+def queued_too_long(job_id: str) -> Problem:
+    """Why a job fails that no worker started in time."""
+    detail = "No worker started the job within its max_queue_seconds; try again later, or allow a longer wait."
+    return problem(ProblemKind.QUEUED_TOO_LONG, detail, job=job_id)

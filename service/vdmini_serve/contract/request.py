@@ -1,12 +1,16 @@
 """What a client may ask for. What a loaded model can do beyond that is checked in `api.admission`."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
+from vdmini_serve.contract.lanes import Lane
 from vdmini_serve.contract.record import Record
 
 Task = Literal["i2v", "t2v"]
+
+MAX_URL_CHARACTERS = 2048
 
 MAX_SEED = 2**53 - 1
 """The largest integer that every JSON client carries without rounding."""
@@ -30,20 +34,65 @@ class GenerationFields(Record):
     fps: int | None = Field(default=None, ge=1, description="frames per second, of the file and as a condition")
     num_inference_steps: int | None = Field(default=None, ge=1, description="denoising steps")
     guidance_scale: float | None = Field(default=None, ge=1, le=30, description="1 means no guidance")
+    quality: Literal["draft", "balanced", "reference"] | None = Field(
+        default=None,
+        description="instead of `variant` and `num_inference_steps`: `draft` is a compressed model in its fewest "
+        "steps, `balanced` in its usual ones, `reference` the teacher",
+    )
+    max_latency_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        le=86_400,
+        description="instead of `quality`: the best that was measured to take no longer, the queue not counted",
+    )
+    priority: Lane = Field(default="normal", description="`high` starts before `normal`, `normal` before `low`")
+    max_queue_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        le=604_800,
+        description="longest wait for a start: a longer one that can be foreseen is refused, any other fails the job",
+    )
     seed: int | None = Field(
         default=None, ge=0, le=MAX_SEED, description="of all randomness; drawn and reported when left out"
+    )
+    webhook_url: str | None = Field(
+        default=None,
+        max_length=MAX_URL_CHARACTERS,
+        description="https URL that gets the job as JSON by POST when it has reached its last state, signed as "
+        "Standard Webhooks says, at least once; only where the service has secrets to sign with",
     )
 
 
 class ImageToVideoRequest(GenerationFields):
     """Animate an image."""
 
-    image: bytes = Field(
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["image"]}, {"required": ["image_url"]}]})
+
+    image_url: Annotated[str | None, WithJsonSchema({"type": "string", "format": "uri"})] = Field(
+        default=None,
+        max_length=MAX_URL_CHARACTERS,
+        description="https URL of the image, instead of image; only where the service allows it",
+    )
+    image: Annotated[bytes | None, WithJsonSchema({"type": "string", "format": "binary"})] = Field(
+        default=None,
+        validate_default=True,
         description="PNG, JPEG or WebP: a file part in a form, base64 in JSON. Its orientation is applied, its "
-        "metadata dropped, transparency laid over white; it is then cropped around the centre and resized to the clip"
+        "metadata dropped, transparency laid over white; it is then cropped around the centre and resized to the clip. "
+        "Either it or image_url is needed",
     )
     motion_bucket_id: int | None = Field(default=None, ge=0, le=255, description="amount of motion")
     noise_aug_strength: float | None = Field(default=None, ge=0, le=1, description="noise added to the image")
+
+    @field_validator("image")
+    @classmethod
+    def _one_picture(cls, image: bytes | None, others: ValidationInfo) -> bytes | None:
+        if "image_url" not in others.data:  # it is wrong by itself, and that is said
+            return image
+        if image is None and others.data["image_url"] is None:
+            raise PydanticKnownError("missing")
+        if image is not None and others.data["image_url"] is not None:
+            raise PydanticCustomError("two_pictures", "image and image_url are both given; give one of them")
+        return image
 
 
 class TextToVideoRequest(GenerationFields):

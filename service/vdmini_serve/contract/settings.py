@@ -7,6 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from vdmini_serve.contract.addresses import parse_exceptions
+from vdmini_serve.contract.outbox import check_secret
+
 REDIS_SCHEMES = ("redis", "rediss")
 
 
@@ -63,6 +66,18 @@ class Settings(BaseSettings):
     artifacts: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description="artifact folders that the worker loads, separated like PATH"
     )
+    artifacts_dir: Path | None = Field(
+        default=None,
+        description="folder whose subfolders are artifacts; what is added, changed or removed there is served, "
+        "exchanged or dropped without a restart. Write an artifact elsewhere and rename it into place",
+    )
+    artifacts_scan_seconds: float = Field(default=5, gt=0, description="between two looks at `artifacts_dir`")
+    max_model_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="bytes of weights that a worker keeps loaded; what was not needed for the longest time is put "
+        "away. All stay by default",
+    )
     device: str | None = Field(default=None, description="torch device; the first GPU, else the CPU, by default")
     dtype: str | None = Field(
         default=None, description="float32, float16 or bfloat16; by default what suits the device"
@@ -83,8 +98,50 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(default=40_000_000, ge=1, description="largest image, width x height")
     max_prompt_characters: int = Field(default=2000, ge=1, description="longest prompt")
     max_active_jobs: int = Field(default=200, ge=1, description="jobs queued and running before 429 is answered")
+    max_active_cost: int | None = Field(
+        default=None,
+        ge=1,
+        description="frames x pixels x steps queued and running before 429; no limit by default",
+    )
+    max_queue_seconds: float = Field(
+        default=3600, gt=0, description="longest wait for a start when a request doesn't say, after which the job fails"
+    )
+    idempotency_seconds: int = Field(
+        default=86_400, ge=60, description="how long an Idempotency-Key stands for its job"
+    )
+    require_api_key: bool = Field(
+        default=False, description="whether /v1 needs `Authorization: Bearer KEY`; `vdmini-serve keys add` makes keys"
+    )
+    requests_without_key: str | None = Field(
+        default=None,
+        description="rate of POST where no key is asked for, such as 120/minute, all clients together",
+    )
     default_wait_seconds: float = Field(default=60, ge=0, description="how long a POST waits for the clip by default")
     max_wait_seconds: float = Field(default=600, ge=0, description="longest wait that `Prefer: wait=N` can ask for")
+
+    image_urls: bool = Field(default=False, description="whether requests may name an image by `image_url`")
+    image_url_seconds: float = Field(default=15, gt=0, description="longest download of such an image, all in all")
+    webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(),
+        description="keys that sign webhooks, `whsec_` and base64 of 24 to 64 bytes each, separated by commas; several "
+        "while they are exchanged. Without any, `webhook_url` is refused",
+    )
+    webhook_seconds: float = Field(default=10, gt=0, description="longest attempt at sending a webhook")
+    webhook_max_attempts: int = Field(default=12, ge=1, description="attempts at sending a webhook before giving up")
+    webhook_first_retry_seconds: float = Field(
+        default=5,
+        gt=0,
+        description="pause after the first failed attempt; doubled after each, up to half less at random",
+    )
+    webhook_longest_retry_seconds: float = Field(default=3600, gt=0, description="longest pause between two attempts")
+    outgoing_exceptions: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="an exception from the rule that images and webhooks use public addresses only: host names and "
+        "networks (`10.1.0.0/16`) separated by commas. Whoever may send requests can reach them through the service",
+    )
+    outgoing_ca_file: Path | None = Field(
+        default=None, description="PEM file of certificate authorities that are trusted beside the public ones"
+    )
 
     heartbeat_seconds: float = Field(default=2, gt=0, description="between two signs of life, and lease renewals")
     lease_seconds: float = Field(default=10, gt=0, description="a running job without renewal for this long is retried")
@@ -111,6 +168,24 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(Path(part) for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
+
+    @field_validator("webhook_secrets", "outgoing_exceptions", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("webhook_secrets")
+    @classmethod
+    def _check_secrets(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for secret in secrets:
+            check_secret(secret.get_secret_value())
+        return secrets
+
+    @field_validator("outgoing_exceptions")
+    @classmethod
+    def _check_exceptions(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        parse_exceptions(entries)
+        return entries
 
     @field_validator("broker_url", "jobs_url")
     @classmethod

@@ -22,27 +22,58 @@ end
 local function close(job, id, status, now)
   redis.call('HSET', job, 'status', status, 'finished_at', now)
   redis.call('ZREM', 'vdmini:active', id)
+  redis.call('SREM', 'vdmini:active:of:' .. (redis.call('HGET', job, 'owner') or ''), id)
+  redis.call('DECRBY', 'vdmini:active:cost', redis.call('HGET', job, 'cost') or '0')
   redis.call('DEL', 'vdmini:lease:' .. id, 'vdmini:image:' .. id)
   local expires_at = now + (redis.call('HGET', job, 'ttl_seconds') or 604800)
   redis.call('HSET', job, 'expires_at', expires_at)
   redis.call('ZADD', 'vdmini:expiring', expires_at, id)
   outcome(job, status)
+  if redis.call('HEXISTS', job, 'webhook_url') == 1 then redis.call('ZADD', 'vdmini:webhooks', 0, id) end
   redis.call('PUBLISH', 'vdmini:finished', id)
+end
+local function fail(job, id, problem, now)
+  redis.call('HSET', job, 'error', problem)
+  close(job, id, 'failed', now)
+end
+local function too_late(job, now)
+  local latest = redis.call('HGET', job, 'start_before')
+  return latest and latest ~= '' and tonumber(now) > tonumber(latest)
 end
 """
 
-# KEYS job, jobs, active, image. ARGV id, created_at, most active jobs, image or '', field, value, ...
-# Returns 1, or 0 when too many jobs are active.
+# KEYS job, jobs, active, image, idempotency, jobs of the owner, active of the owner.
+# ARGV limits and ticket as JSON, id, created_at, image or '', field, value, ...
+# Returns {'created'}, {'replayed', job} or {'conflict', job} for an Idempotency-Key that was used, or what is full:
+# {'jobs'}, {'cost'}, {'owner'}.
 CREATE = """
-if redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[3]) then return 0 end
+local asked = cjson.decode(ARGV[1])
+if asked.body then
+  local former = redis.call('HMGET', KEYS[5], 'job', 'body')
+  if former[1] and redis.call('EXISTS', 'vdmini:job:' .. former[1]) == 1 then
+    return {former[2] == asked.body and 'replayed' or 'conflict', former[1]}
+  end
+end
+local cost = tonumber(redis.call('GET', 'vdmini:active:cost') or '0')
+if redis.call('ZCARD', KEYS[3]) >= asked.max_jobs then return {'jobs'} end
+if asked.max_cost and cost > 0 and cost + asked.cost > asked.max_cost then return {'cost'} end
+if asked.max_of_owner and redis.call('SCARD', KEYS[7]) >= asked.max_of_owner then return {'owner'} end
 for i = 5, #ARGV - 1, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
-redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
-redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
+redis.call('ZADD', KEYS[2], ARGV[3], ARGV[2])
+redis.call('ZADD', KEYS[3], ARGV[3], ARGV[2])
+redis.call('ZADD', KEYS[6], ARGV[3], ARGV[2])
+redis.call('SADD', KEYS[7], ARGV[2])
+redis.call('INCRBY', 'vdmini:active:cost', asked.cost)
 if ARGV[4] ~= '' then redis.call('SET', KEYS[4], ARGV[4]) end
-return 1
+if asked.body then
+  redis.call('HSET', KEYS[5], 'job', ARGV[2], 'body', asked.body)
+  redis.call('EXPIRE', KEYS[5], asked.remember_seconds)
+end
+return {'created'}
 """
 
-# KEYS job, lease. ARGV id, owner, now, lease in ms, most attempts, problem when those are used up.
+# KEYS job, lease. ARGV id, owner, now, lease in ms, most attempts, problem when those are used up, problem when it is
+# too late.
 # Returns the attempt, or 0 when there is nothing to do.
 CLAIM = (
     _PRELUDE
@@ -54,11 +85,9 @@ if status == 'running' then
   if lease and lease ~= ARGV[2] then return 0 end
 end
 if redis.call('HGET', KEYS[1], 'cancel') == '1' then close(KEYS[1], ARGV[1], 'cancelled', ARGV[3]) return 0 end
-if tonumber(redis.call('HGET', KEYS[1], 'attempts')) >= tonumber(ARGV[5]) then
-  redis.call('HSET', KEYS[1], 'error', ARGV[6])
-  close(KEYS[1], ARGV[1], 'failed', ARGV[3])
-  return 0
-end
+local attempts = tonumber(redis.call('HGET', KEYS[1], 'attempts'))
+if attempts >= tonumber(ARGV[5]) then fail(KEYS[1], ARGV[1], ARGV[6], ARGV[3]) return 0 end
+if attempts == 0 and too_late(KEYS[1], ARGV[3]) then fail(KEYS[1], ARGV[1], ARGV[7], ARGV[3]) return 0 end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[4])
 redis.call('HSET', KEYS[1], 'status', 'running', 'started_at', ARGV[3], 'progress', '0')
 return redis.call('HINCRBY', KEYS[1], 'attempts', 1)
@@ -113,13 +142,18 @@ return 1
 """
 )
 
-# KEYS job, lease. ARGV id, now, most attempts, problem when those are used up, age at which to publish again.
+# KEYS job, lease. ARGV id, now, most attempts, problem when those are used up, age at which to publish again, problem
+# when it is too late.
 # Returns 1 when the job must be published (again), else 0.
 RECOVER = (
     _PRELUDE
     + """
 local status = redis.call('HGET', KEYS[1], 'status')
 if status == 'queued' then
+  if redis.call('HGET', KEYS[1], 'attempts') == '0' and too_late(KEYS[1], ARGV[2]) then
+    fail(KEYS[1], ARGV[1], ARGV[6], ARGV[2])
+    return 0
+  end
   if redis.call('HGET', KEYS[1], 'published') == '1' then return 0 end
   if tonumber(ARGV[2]) - tonumber(redis.call('HGET', KEYS[1], 'created_at')) < tonumber(ARGV[5]) then return 0 end
   return 1
@@ -128,8 +162,7 @@ if status ~= 'running' then redis.call('ZREM', 'vdmini:active', ARGV[1]) return 
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 if redis.call('HGET', KEYS[1], 'cancel') == '1' then close(KEYS[1], ARGV[1], 'cancelled', ARGV[2]) return 0 end
 if tonumber(redis.call('HGET', KEYS[1], 'attempts')) >= tonumber(ARGV[3]) then
-  redis.call('HSET', KEYS[1], 'error', ARGV[4])
-  close(KEYS[1], ARGV[1], 'failed', ARGV[2])
+  fail(KEYS[1], ARGV[1], ARGV[4], ARGV[2])
   return 0
 end
 redis.call('HSET', KEYS[1], 'status', 'queued', 'published', '0', 'progress', '0')

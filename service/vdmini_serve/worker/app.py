@@ -4,6 +4,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import sys
 import threading
 import time
@@ -18,14 +19,16 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from vdmini_serve.contract.broker import create_celery
-from vdmini_serve.contract.keys import TASK_NAME, queue_name
-from vdmini_serve.contract.model import WorkerBeat
+from vdmini_serve.contract.keys import TASK_NAME, queue_names
+from vdmini_serve.contract.model import ModelDescriptor, WorkerBeat
 from vdmini_serve.contract.settings import Settings
 from vdmini_serve.results.scratch import remove_partial
-from vdmini_serve.worker.models import chosen_runtime, load, verified
+from vdmini_serve.worker.models import artifact_folders, chosen_runtime, verified
 from vdmini_serve.worker.runner import Runner
+from vdmini_serve.worker.shelf import Shelf, load
 from vdmini_serve.worker.store import WorkerStore
 from vdmini_serve.worker.warmup import warm_up
+from vdmini_serve.worker.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +42,13 @@ class Child:
     Args:
         settings: of the service.
         owner: id of the worker, the same for each child that its parent starts.
+        app: whose parent is told which queues to listen to.
     """
 
-    def __init__(self, settings: Settings, owner: str) -> None:
-        self.settings, self.owner = settings, owner
+    def __init__(self, settings: Settings, owner: str, app: Celery) -> None:
+        self.settings, self.owner, self.app = settings, owner, app
+        self.shelf = Shelf(settings, {})
+        self.watch: Watch | None = None
         self.store = WorkerStore(Redis.from_url(settings.jobs_url.get_secret_value()), settings, owner)
         self.beat = WorkerBeat(id=owner, state="loading", models=(), at=0)
         self.runner: Runner | None = None
@@ -50,16 +56,19 @@ class Child:
     def start(self) -> None:
         """Load, measure, and give signs of life from now on."""
         threading.Thread(target=self._keep_beating, name="heartbeat", daemon=True).start()
-        models = load(self.settings)
+        self.shelf = shelf = load(self.settings)
+        self._watch_folder()
+        if not shelf:
+            verified(())  # says that there is nothing to serve
         self._say("warming")
-        self.runner = Runner(self.settings, self.store, models)
+        self.runner = Runner(self.settings, self.store, shelf)
         self.settings.results_dir.mkdir(parents=True, exist_ok=True)
         remove_partial(self.settings.scratch_dir, older_than_seconds=self.settings.result_grace_seconds)
         self.runner.delivery.warm_up()
-        warm_up(models, self.runner.baselines, self.settings)
-        self.store.publish_models([model.descriptor for model in models.values()])
-        device = next(iter(models.values())).device
-        self._say("idle", models=tuple(models), device=device)
+        warm_up(shelf, self.runner.baselines, self.settings)
+        device = shelf[next(iter(shelf))].device
+        self._say("idle", models=tuple(shelf), device=device)
+        self._announce()
 
     def run(self, job_id: str) -> None:
         """Run a job."""
@@ -71,6 +80,24 @@ class Child:
         finally:
             self._say("idle")
 
+    def _watch_folder(self) -> None:
+        root = self.settings.artifacts_dir
+        if root is not None:
+            self.watch = Watch(root, self.shelf, self._announce)
+            self.watch.look()
+            self.watch.start(self.settings.artifacts_scan_seconds)
+
+    def _announce(self) -> None:
+        """Tell API and broker what there is now."""
+        if self.beat.state == "loading":
+            return
+        gone = set(self.beat.models) - set(self.shelf)
+        self.store.publish_models(self.shelf.descriptors(), gone=gone)
+        self._say(self.beat.state, models=tuple(self.shelf), refused=self.watch.refused if self.watch else {})
+        for task in {descriptor.task for descriptor in self.shelf.descriptors()}:
+            for queue in queue_names(task):
+                self.app.control.add_consumer(queue, destination=[node_name(self.owner)])
+
     def stop(self) -> None:
         """Finish what is being written, and leave the list of workers."""
         if self.runner is not None:
@@ -79,7 +106,8 @@ class Child:
 
     def _say(self, state: str, **changes: Any) -> None:
         now = time.time()
-        self.beat = self.beat.model_copy(update={"state": state, "at": now, "since": now, **changes})
+        since = self.beat.since if state == self.beat.state else now
+        self.beat = self.beat.model_copy(update={"state": state, "at": now, "since": since, **changes})
         self.store.publish_beat(self.beat)
 
     def _keep_beating(self) -> None:
@@ -106,7 +134,7 @@ def create_worker(settings: Settings, owner: str) -> Celery:
             raise Reject(str(error), requeue=True) from error
 
     def start_child(**_: Any) -> None:
-        child = Child(settings, owner)
+        child = Child(settings, owner, app)
         try:
             child.start()
         except Exception as error:
@@ -139,18 +167,37 @@ def main(settings: Settings) -> int:
         RuntimeChoiceError: when the engine has no such switch.
     """
     chosen_runtime(settings)
-    descriptors = verified(settings.artifacts)
+    descriptors = _first_models(settings)
     warnings.filterwarnings("ignore", category=SecurityWarning)  # about root and pickle: messages are JSON only
     owner = secrets.token_hex(8)
     app = create_worker(settings, owner)
-    queues = ",".join(sorted({queue_name(descriptor.task) for descriptor in descriptors}))
-    _run_celery(app, ["-Q", queues, "-n", f"{owner}@%h"])
+    tasks = sorted({descriptor.task for descriptor in descriptors})
+    queues = ",".join(name for task in tasks for name in queue_names(task))
+    _run_celery(app, ["-Q", queues, "-n", node_name(owner)])
     redis = Redis.from_url(settings.jobs_url.get_secret_value(), decode_responses=True)
     redis.hdel("vdmini:workers", owner)
     failure: Any = redis.get(LOAD_FAILED + owner)
     if failure:
         sys.stderr.write(f"vdmini-serve worker: {failure!s}\n")
     return 1 if failure else 0
+
+
+def node_name(owner: str) -> str:
+    """A worker's name in Celery."""
+    return f"{owner}@{socket.gethostname()}"
+
+
+def _first_models(settings: Settings) -> list[ModelDescriptor]:
+    """What can be served at the start. A damaged artifact is an error, but for one in the folder that is watched."""
+    from vdmini.artifact import ArtifactError
+
+    found = list(verified(settings.artifacts)) if settings.artifacts or settings.artifacts_dir is None else []
+    for folder in artifact_folders(settings.artifacts_dir):
+        try:
+            found += verified([folder])
+        except ArtifactError as error:
+            log.error("artifact %s is not served: %s", folder.name, error)
+    return found or list(verified(()))
 
 
 def _run_celery(app: Celery, arguments: Sequence[str]) -> None:

@@ -39,6 +39,12 @@ class LoadedModel:
 
         return f"{self.engine.device} {self.engine.dtype} {label(self.engine.runtime)}".rstrip()
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes that its weights take."""
+        modules = (part for part in self.engine.pipeline.components.values() if hasattr(part, "parameters"))
+        return sum(weight.nbytes for module in modules for weight in module.parameters())
+
     def run(self, spec: JobSpec, image: bytes | None, on_progress: Callable[[float], None]) -> "Generation":
         """Run one job.
 
@@ -88,7 +94,7 @@ def verified(folders: Sequence[Path]) -> tuple[ModelDescriptor, ...]:
     from vdmini.artifact import ArtifactError, verify  # the API image has no model package
 
     if not folders:
-        raise ArtifactError("no artifact to serve; give --artifact DIR or set VDMINI_ARTIFACTS")
+        raise ArtifactError("no artifact to serve; give --artifact DIR, or set VDMINI_ARTIFACTS(_DIR)")
     found: dict[str, Path] = {}
     descriptors = []
     for folder in folders:
@@ -98,6 +104,13 @@ def verified(folders: Sequence[Path]) -> tuple[ModelDescriptor, ...]:
         found[descriptor.name] = folder
         descriptors.append(descriptor)
     return tuple(descriptors)
+
+
+def artifact_folders(root: Path | None) -> list[Path]:
+    """Subfolders of a folder that hold a manifest; hidden ones are being written."""
+    if root is None or not root.is_dir():
+        return []
+    return sorted(path.parent for path in root.glob("*/vdmini.json") if not path.parent.name.startswith("."))
 
 
 class RuntimeChoiceError(Exception):
@@ -122,18 +135,26 @@ def chosen_runtime(settings: Settings) -> "RuntimeSettings | None":
         raise RuntimeChoiceError(f"wrong switch in VDMINI_RUNTIME: {wrong}; switches are {known}") from error
 
 
-def load(settings: Settings) -> dict[str, LoadedModel]:
-    """Load all artifacts; only in the worker's child, since torch must never run in its parent."""
+def open_model(folder: Path, settings: Settings) -> LoadedModel:
+    """Load an artifact; only in the worker's child, since torch must never run in its parent.
+
+    Raises:
+        vdmini.artifact.ArtifactError: when it is damaged.
+    """
     from vdmini.engine import load_engine, pick_device  # imports torch
     from vdmini.switches import settings_for
 
     runtime = chosen_runtime(settings) or settings_for(pick_device(settings.device))
-    models = {}
-    for folder in settings.artifacts:
-        engine = load_engine(folder, device=settings.device, dtype=settings.dtype, runtime=runtime)
-        descriptor = describe(engine.manifest)
-        models[descriptor.name] = LoadedModel(descriptor, engine)
-    return models
+    engine = load_engine(folder, device=settings.device, dtype=settings.dtype, runtime=runtime)
+    return LoadedModel(describe(engine.manifest), engine)
+
+
+def weight_bytes(folder: Path, settings: Settings) -> int:
+    """Bytes that an artifact's weights will take once they are loaded; files hold 16 bits of each."""
+    from vdmini.artifact import weight_bytes as stored_bytes
+    from vdmini.engine import pick_device, pick_dtype  # imports torch
+
+    return stored_bytes(folder) * pick_dtype(settings.dtype, pick_device(settings.device)).itemsize // 2
 
 
 def _decode(image: bytes) -> Image.Image:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ class Runner:
         self.settings, self.store, self.models = settings, store, models
         self.baselines = BaselineStore(store.redis)
         self.delivery = Delivery(settings, open_store(settings))
-        on_a_gpu = any(not model.device.startswith("cpu") for model in models.values())
+        on_a_gpu = any(not model.device.startswith("cpu") for model in islice(models.values(), 1))
         self.aftermath = Aftermath(beside=on_a_gpu if settings.overlap_mp4 is None else settings.overlap_mp4)
 
     def run(self, job_id: str) -> None:

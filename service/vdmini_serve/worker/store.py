@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ from redis import Redis
 from vdmini_serve.contract import keys, metrics, transitions
 from vdmini_serve.contract.job import JobResult, JobStatus, decode_spec
 from vdmini_serve.contract.model import ModelDescriptor, WorkerBeat
-from vdmini_serve.contract.problem import Problem, attempts_used_up
+from vdmini_serve.contract.problem import Problem, attempts_used_up, queued_too_long
 from vdmini_serve.contract.request import JobSpec
 from vdmini_serve.contract.settings import Settings
 
@@ -63,7 +63,8 @@ class WorkerStore:
         now = time.time()
         arguments: list[Any] = [job_id, self.owner, now, self._lease_ms, self.settings.max_attempts]
         lost = attempts_used_up(self.settings.max_attempts, job_id).model_dump_json()
-        attempt = int(self._claim([keys.job_key(job_id), keys.lease_key(job_id)], [*arguments, lost]))
+        late = queued_too_long(job_id).model_dump_json()
+        attempt = int(self._claim([keys.job_key(job_id), keys.lease_key(job_id)], [*arguments, lost, late]))
         if not attempt:
             return None
         fields = {k.decode(): v.decode() for k, v in self.redis.hgetall(keys.job_key(job_id)).items()}
@@ -101,9 +102,16 @@ class WorkerStore:
         _log(status if finished else "lost", claim, seconds=round(time.time() - claim.created_at, 4))
         return finished
 
-    def publish_models(self, descriptors: Sequence[ModelDescriptor]) -> None:
-        """Tell the API what is loaded; counters of its jobs start at 0, so that rates see the first one."""
+    def publish_models(self, descriptors: Sequence[ModelDescriptor], *, gone: Iterable[str] = ()) -> None:
+        """Tell the API what is loaded; counters of its jobs start at 0, so that rates see the first one.
+
+        Args:
+            descriptors: of the models that there are.
+            gone: names of models that this worker had; another one that still has them says so with its next beat.
+        """
         pipeline = self.redis.pipeline()
+        for name in gone:
+            pipeline.zrem(keys.MODELS_SEEN, name)
         for each in descriptors:
             pipeline.hset(keys.MODELS, each.name, each.model_dump_json())
             for status in metrics.OUTCOMES:

@@ -37,24 +37,33 @@ def warm_up(models: Mapping[str, LoadedModel], baselines: BaselineStore, setting
     A size that a GPU sees first is compiled or recorded for it. In turn, so that noise hits all alike.
     """
     for model in models.values():
-        for width, height in model.descriptor.limits.sizes:
-            _run(model, width=width, height=height)
-    by_task = sorted(models.values(), key=lambda model: model.descriptor.task)
-    for _, group in groupby(by_task, key=lambda model: model.descriptor.task):
-        stale = _unmeasured(list(group), baselines, settings)
+        warm_sizes(model)
+    by_task = sorted(models, key=lambda name: models[name].descriptor.task)
+    for _, group in groupby(by_task, key=lambda name: models[name].descriptor.task):
+        names = list(group)  # and not the models, of which there may not be room for all at once
+        if _measured(names, models, baselines, settings):
+            continue
         for _ in range(settings.baseline_runs):
-            for model in stale:
+            for model in map(models.__getitem__, names):
                 spec = default_spec(model.descriptor)
                 baselines.add(sample_key(model.descriptor, spec, model.device), _run(model))
 
 
-def _unmeasured(models: Sequence[LoadedModel], baselines: BaselineStore, settings: Settings) -> Sequence[LoadedModel]:
-    """All models of a task when one has no fresh timing; a child that restarts after a crash measures nothing."""
-    for model in models:
+def warm_sizes(model: LoadedModel) -> None:
+    """Run a model once in each of its sizes."""
+    for width, height in model.descriptor.limits.sizes:
+        _run(model, width=width, height=height)
+
+
+def _measured(
+    names: Sequence[str], models: Mapping[str, LoadedModel], baselines: BaselineStore, settings: Settings
+) -> bool:
+    """Whether each model has a fresh timing; a child that restarts after a crash measures nothing."""
+    for model in map(models.__getitem__, names):
         known = baselines.timing(sample_key(model.descriptor, default_spec(model.descriptor), model.device))
         if known is None or time() - known.measured_at > settings.baseline_max_age_seconds:
-            return models
-    return ()
+            return False
+    return True
 
 
 def _run(model: LoadedModel, **size: int) -> float:
