@@ -72,7 +72,8 @@ def service(folders: list[Path]) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     artifacts = [word for folder in folders for word in ("--artifact", str(folder))]
-    process = subprocess.Popen([BIN / "vdmini-serve", "up", "--port", str(port), *artifacts])
+    quiet = {**os.environ, "VDMINI_LOG_LEVEL": "warning"}
+    process = subprocess.Popen([BIN / "vdmini-serve", "up", "--port", str(port), *artifacts], env=quiet)
     url = f"http://127.0.0.1:{port}"
     try:
         wait_until_ready(url, process)

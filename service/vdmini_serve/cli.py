@@ -187,14 +187,23 @@ def _api(options: argparse.Namespace) -> int:
     import uvicorn  # the worker image has none
 
     from vdmini_serve.api.app import create_app
+    from vdmini_serve.contract.logs import configure
     from vdmini_serve.contract.settings import Settings
+    from vdmini_serve.results.store import StoreChoiceError, open_store
 
-    app = create_app(Settings())
+    settings = Settings()
+    configure(settings)
+    try:
+        open_store(settings)
+    except StoreChoiceError as error:
+        return _fail(str(error))
+    app = create_app(settings)
     uvicorn.run(
         app,
         host=options.host,
         port=options.port,
         log_level="warning",
+        log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=30,
@@ -205,12 +214,15 @@ def _api(options: argparse.Namespace) -> int:
 def _worker(_options: argparse.Namespace) -> int:
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"  # read when billiard is imported: SIGTERM then means a soft shutdown
     from vdmini.artifact import ArtifactError  # the API image has no model package
+    from vdmini_serve.contract.logs import configure
     from vdmini_serve.contract.settings import Settings
     from vdmini_serve.worker.app import main as work
     from vdmini_serve.worker.models import RuntimeChoiceError
 
+    settings = Settings()
+    configure(settings)
     try:
-        return work(Settings())
+        return work(settings)
     except (ArtifactError, RuntimeChoiceError) as error:
         return _fail(str(error))
 

@@ -50,7 +50,7 @@ def generate(url: str, wish: Wish) -> dict[str, Any]:
         with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
             job = _submit(client, wish)
             job = _follow(client, job)
-            _write(client.get(f"/v1/jobs/{job['id']}/content"), wish.output)
+            _write(client.get(f"/v1/jobs/{job['id']}/content", follow_redirects=True), wish.output)
     except httpx.ConnectError as error:
         raise GenerateError(f"no service answers at {url}; start one with `vdmini-serve up`, or give --url") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:

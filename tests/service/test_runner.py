@@ -16,18 +16,20 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from vdmini import video as module
+from vdmini_serve.api.expiry import Expiry
+from vdmini_serve.api.results import Results
 from vdmini_serve.api.store import ApiStore
-from vdmini_serve.contract import keys, transitions
+from vdmini_serve.contract import keys
 from vdmini_serve.contract.job import Job
 from vdmini_serve.contract.problem import ProblemError, ProblemKind
 from vdmini_serve.contract.request import JobSpec
 from vdmini_serve.contract.settings import Settings
-from vdmini_serve.contract.thumbnail import thumbnail_path
+from vdmini_serve.results.store import open_store
 from vdmini_serve.worker.models import LoadedModel, verified
 from vdmini_serve.worker.runner import Runner
 from vdmini_serve.worker.shelf import load
+from vdmini_serve.worker.still import write_still
 from vdmini_serve.worker.store import WorkerStore
-from vdmini_serve.worker.thumbnail import write_thumbnail
 from vdmini_serve.worker.warmup import default_spec, warm_up
 
 JOB = "b" * 32
@@ -81,7 +83,7 @@ def test_a_job_becomes_a_file_with_its_hash_and_a_still_and_leaves_nothing_else(
     assert (job.status, job.attempts, job.error) == ("succeeded", 1, None)
     path, still = sorted(settings.results_dir.iterdir())
     assert (path.name, path.stat().st_size) == (f"{JOB}.1.mp4", job.size_bytes)
-    assert still == thumbnail_path(path)
+    assert still == path.with_suffix(".webp")
 
 
 def test_the_still_of_a_clip_is_its_first_frame(runner, submit, settings):
@@ -89,7 +91,7 @@ def test_the_still_of_a_clip_is_its_first_frame(runner, submit, settings):
     (path,) = settings.results_dir.glob("*.mp4")
     with av.open(path) as container:
         first = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(float)
-    with Image.open(thumbnail_path(path), formats=("WEBP",)) as image:
+    with Image.open(path.with_suffix(".webp"), formats=("WEBP",)) as image:
         still = np.asarray(image.convert("RGB")).astype(float)
     assert still.shape == first.shape
     assert abs(still - first).mean() < 4
@@ -97,7 +99,7 @@ def test_the_still_of_a_clip_is_its_first_frame(runner, submit, settings):
 
 
 def test_a_still_is_no_larger_than_a_list_needs(tmp_path):
-    write_thumbnail(np.zeros((576, 1024, 3), np.uint8), tmp_path / "still.webp")
+    write_still(np.zeros((576, 1024, 3), np.uint8), tmp_path / "still.webp")
     with Image.open(tmp_path / "still.webp") as image:
         assert image.size == (512, 288)
     assert [path.name for path in tmp_path.iterdir()] == ["still.webp"]
@@ -193,7 +195,7 @@ def test_a_job_that_is_deleted_while_it_runs_stops_at_the_next_step_and_leaves_n
     def run_and_delete(self, spec, image, on_progress):
         def interfere(share: float) -> None:
             steps.append(share)
-            runner.store.redis.eval(transitions.DELETE, 1, keys.job_key(JOB), JOB, 1)
+            asyncio.run(delete(redis_url, settings))
             on_progress(share)
 
         return run(self, spec, image, interfere)
@@ -206,6 +208,11 @@ def test_a_job_that_is_deleted_while_it_runs_stops_at_the_next_step_and_leaves_n
     assert not runner.store.redis.keys(f"*{JOB}*")
     monkeypatch.undo()
     assert submit(runner.run).status == "succeeded"
+
+
+async def delete(redis_url: str, settings: Settings) -> None:
+    async with AsyncRedis.from_url(redis_url, decode_responses=True) as client:
+        await Expiry(ApiStore(client, settings), Results(open_store(settings))).delete(JOB)
 
 
 def test_two_artifacts_of_one_name_and_none_at_all_are_refused(artifact_folders):

@@ -14,7 +14,7 @@ from vdmini_serve.access_keys import KeyRing
 from vdmini_serve.contract import keys, metrics
 from vdmini_serve.contract.job import JobResult
 from vdmini_serve.contract.problem import ProblemKind, problem
-from vdmini_serve.contract.thumbnail import thumbnail_path
+from vdmini_serve.results.names import result_name, still_name
 
 PROMPT = "a red circle moves to the right"
 MP4 = bytes(range(256)) * 20
@@ -30,9 +30,9 @@ def create(api, **fields: object) -> dict[str, Any]:
 def complete(api, job_id: str) -> None:
     """What a worker does with a job, but for the clip."""
     claim = api.worker.claim(job_id)
-    path = api.settings.result_path(job_id, claim.attempt)
-    path.write_bytes(MP4)
-    Image.new("RGB", (64, 64), "red").save(thumbnail_path(path), "WEBP")
+    folder = api.settings.results_dir
+    (folder / result_name(job_id, claim.attempt)).write_bytes(MP4)
+    Image.new("RGB", (64, 64), "red").save(folder / still_name(job_id, claim.attempt), "WEBP")
     sha256 = hashlib.sha256(MP4).hexdigest()
     assert api.worker.finish(claim, "succeeded", result=JobResult(sha256=sha256, size_bytes=len(MP4), speedup=2.5))
 
@@ -226,7 +226,7 @@ def test_there_is_no_content_before_the_video_is_completed_and_none_when_it_is_g
         response = lone_api.client.get(f"/v1/videos/{made}/content", params={"variant": variant})
         refused(response, 409, "job-not-succeeded", "queued")
     complete(lone_api, made)
-    thumbnail_path(lone_api.settings.result_path(made, 1)).unlink()
+    (lone_api.settings.results_dir / still_name(made, 1)).unlink()
     response = lone_api.client.get(f"/v1/videos/{made}/content", params={"variant": "thumbnail"})
     refused(response, 410, "content-gone", "thumbnail")
 

@@ -10,18 +10,22 @@ from redis.asyncio import Redis
 
 from vdmini_serve.api import errors, events, generate, health, jobs, models, openapi, videos
 from vdmini_serve.api.expectations import ExpectationsCache
+from vdmini_serve.api.expiry import Expiry
 from vdmini_serve.api.feeds import JobFeeds
 from vdmini_serve.api.finished import FinishedJobs
 from vdmini_serve.api.outgoing import open_outgoing
 from vdmini_serve.api.queue import Queue
 from vdmini_serve.api.rates import Rates
 from vdmini_serve.api.reaper import reap
+from vdmini_serve.api.request_log import RequestLog
+from vdmini_serve.api.results import Results
 from vdmini_serve.api.state import Service
 from vdmini_serve.api.store import ApiStore
 from vdmini_serve.api.webhook_document import document_webhook
 from vdmini_serve.api.webhooks import WebhookSender
 from vdmini_serve.contract.broker import create_celery
 from vdmini_serve.contract.settings import Settings
+from vdmini_serve.results.store import open_store
 
 SUMMARY = "Compressed video diffusion models, served beside their uncompressed baseline."
 
@@ -30,6 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
     """Make the application."""
     app = FastAPI(title="VDMini", summary=SUMMARY, version="1", lifespan=_lifespan(settings))
     errors.install(app)
+    app.add_middleware(RequestLog)
     document_webhook(app)
     for module in (generate, jobs, events, videos, models, health):
         app.include_router(module.router)
@@ -48,12 +53,25 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         ):
             store = ApiStore(redis, settings)
             finished = FinishedJobs(store)
-            queue, expectations = Queue(store), ExpectationsCache(store)
-            feeds, rates = JobFeeds(store, finished, queue), Rates(redis)
-            app.state.service = Service(settings, store, celery, finished, feeds, queue, expectations, rates, outgoing)
-            tasks = [asyncio.create_task(finished.listen()), asyncio.create_task(reap(store, celery))]
+            queue, results = Queue(store), Results(open_store(settings))
+            expiry = Expiry(store, results)
+            app.state.service = Service(
+                settings=settings,
+                store=store,
+                celery=celery,
+                finished=finished,
+                feeds=JobFeeds(store, finished, queue),
+                queue=queue,
+                expectations=ExpectationsCache(store),
+                rates=Rates(redis),
+                outgoing=outgoing,
+                results=results,
+                expiry=expiry,
+            )
+            work = [finished.listen(), reap(store, celery), expiry.keep_clean()]
             if settings.webhook_secrets:
-                tasks.append(asyncio.create_task(WebhookSender(store, outgoing).run()))
+                work.append(WebhookSender(store, outgoing).run())
+            tasks = [asyncio.create_task(each) for each in work]
             try:
                 yield
             finally:

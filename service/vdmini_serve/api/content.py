@@ -1,18 +1,20 @@
 """Handing out MP4s: ETag, Range, HEAD. Only files of succeeded jobs get here, and those are whole."""
 
+import logging
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
-import anyio
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from vdmini_serve.api.results import damaged
+from vdmini_serve.api.state import Service
 from vdmini_serve.contract.job import Job
 from vdmini_serve.contract.problem import ProblemError, ProblemKind
-from vdmini_serve.contract.settings import Settings
+from vdmini_serve.results.names import result_name
 
-CHUNK_BYTES = 256 * 1024
+log = logging.getLogger(__name__)
 _RANGE = re.compile(r"^bytes=(\d{0,18})-(\d{0,18})$")
 
 
@@ -33,8 +35,8 @@ def _headers(job: Job) -> dict[str, str]:
     }
 
 
-def path_of(job: Job, settings: Settings) -> Path:
-    """The MP4 of a succeeded job.
+def name_of(job: Job) -> str:
+    """The result file of a succeeded job.
 
     Raises:
         ProblemError: when the job has none.
@@ -42,18 +44,17 @@ def path_of(job: Job, settings: Settings) -> Path:
     if job.status != "succeeded":
         detail = f"the job is {job.status} and has no clip; GET /v1/jobs/{job.id} tells more"
         raise ProblemError(ProblemKind.JOB_NOT_SUCCEEDED, detail, job=job.id)
-    path = settings.result_path(job.id, job.attempts)
-    if not path.is_file():
-        raise ProblemError(ProblemKind.CONTENT_GONE, "the clip was removed; send the request again", job=job.id)
-    return path
+    return result_name(job.id, job.attempts)
 
 
-def respond(request: Request, job: Job, settings: Settings) -> Response:
-    """Answer GET and HEAD of a clip, or of a part of it."""
-    path = path_of(job, settings)
-    headers, size = _headers(job), path.stat().st_size
+async def respond(request: Request, job: Job, service: Service) -> Response:
+    """Answer GET and HEAD of a clip, or of a part of it, or with a link to it."""
+    name = name_of(job)
+    headers, size = _headers(job), await _whole_size(service, job, name)
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
+    if request.method == "GET" and (link := await _link(service, name)) is not None:
+        return Response(status_code=307, headers={"Location": link, "Cache-Control": "no-store"})
     span = _span(request, headers["ETag"], size)
     if span is not None:
         headers["Content-Range"] = f"bytes {span[0]}-{span[1]}/{size}"
@@ -62,18 +63,30 @@ def respond(request: Request, job: Job, settings: Settings) -> Response:
     status = 206 if span else 200
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type="video/mp4")
-    return StreamingResponse(_read(path, first, last), status_code=status, headers=headers, media_type="video/mp4")
+    body = await _body(service.results.read(name, first, last, sha256=None if span else job.sha256))
+    return StreamingResponse(body, status_code=status, headers=headers, media_type="video/mp4")
 
 
-def whole(job: Job, settings: Settings) -> Response:
+async def whole(job: Job, service: Service) -> Response:
     """The clip as the answer of the request that made it; a Range makes no sense there."""
-    path = path_of(job, settings)
-    headers = {
-        **_headers(job),
-        "Content-Length": str(path.stat().st_size),
-        "Content-Location": f"/v1/jobs/{job.id}/content",
-    }
-    return StreamingResponse(_read(path, 0, path.stat().st_size - 1), headers=headers, media_type="video/mp4")
+    name = name_of(job)
+    size = await _whole_size(service, job, name)
+    headers = {**_headers(job), "Content-Length": str(size), "Content-Location": f"/v1/jobs/{job.id}/content"}
+    body = await _body(service.results.read(name, 0, size - 1, sha256=job.sha256))
+    return StreamingResponse(body, headers=headers, media_type="video/mp4")
+
+
+async def _whole_size(service: Service, job: Job, name: str) -> int:
+    size = await service.results.size(name)
+    if size != job.size_bytes:
+        log.error("%s has %d bytes, %s were stored", name, size, job.size_bytes)
+        raise damaged()
+    return size
+
+
+async def _link(service: Service, name: str) -> str | None:
+    seconds = service.settings.signed_link_seconds
+    return await service.results.link(name, seconds) if seconds else None
 
 
 def _span(request: Request, etag: str, size: int) -> tuple[int, int] | None:
@@ -92,10 +105,14 @@ def _span(request: Request, etag: str, size: int) -> tuple[int, int] | None:
     return first, last
 
 
-async def _read(path: Path, first: int, last: int) -> AsyncIterator[bytes]:
-    async with await anyio.open_file(path, "rb") as file:
-        await file.seek(first)
-        left = last - first + 1
-        while left > 0 and (chunk := await file.read(min(CHUNK_BYTES, left))):
-            left -= len(chunk)
-            yield chunk
+async def _body(pieces: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    """The pieces, once the first one is there: until then a problem can still be answered."""
+    first = await anext(pieces, b"")
+
+    async def all_of_them() -> AsyncIterator[bytes]:
+        async with aclosing(pieces):
+            yield first
+            async for piece in pieces:
+                yield piece
+
+    return all_of_them()

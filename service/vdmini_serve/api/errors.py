@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from vdmini_serve.api.request_log import HEADER as REQUEST_ID_HEADER
 from vdmini_serve.api.state import service_of
 from vdmini_serve.contract.problem import MEDIA_TYPE, FieldProblem, Problem, ProblemError, ProblemKind, problem
 
@@ -82,15 +83,17 @@ def _parameter(error: dict[str, Any]) -> FieldProblem:
     return FieldProblem(field=name, detail=f"{name}: {error['msg']}, got {str(error.get('input'))[:80]!r}")
 
 
-async def _on_store(request: Request, error: Exception) -> Response:
-    log.error("Redis failed at %s: %s", request.url.path, error)
+async def _on_store(_request: Request, error: Exception) -> Response:
+    log.error("Redis failed: %s", error)
     found = problem(ProblemKind.STORE_UNAVAILABLE, "the job store cannot be reached; try again in a moment")
     return answer(found, {"Retry-After": "5"})
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return answer(problem(ProblemKind.INTERNAL_ERROR, "the service failed; its log has the traceback"))
+    request_id = getattr(request.state, "request_id", "")
+    log.error("a request failed", exc_info=error, extra={"method": request.method[:20], "request_id": request_id})
+    found = problem(ProblemKind.INTERNAL_ERROR, "the service failed; its log has the traceback beside X-Request-ID")
+    return answer(found, {REQUEST_ID_HEADER: request_id})
 
 
 def install(app: FastAPI) -> None:

@@ -38,6 +38,7 @@ JOB: dict[str, Any] = {
     "created_at": 1767225600.0,
     "started_at": 1767225600.02,
     "finished_at": 1767225600.41,
+    "expires_at": 1767830400.41,
     "timings": {"queue": 0.02, "encode": 0.01, "denoise": 0.21, "decode": 0.1, "mp4": 0.07, "total": 0.41},
     "baseline_seconds": 0.64,
     "baseline_samples": 12,
@@ -58,6 +59,7 @@ QUEUED_JOB: dict[str, Any] = {
     "attempts": 0,
     "started_at": None,
     "finished_at": None,
+    "expires_at": None,
     "timings": {},
     **dict.fromkeys(("baseline_seconds", "baseline_samples", "baseline_age_seconds", "speedup", "device")),
     **dict.fromkeys(("size_bytes", "sha256")),
@@ -76,14 +78,21 @@ VIDEO: dict[str, Any] = {
     "progress": 100,
     "created_at": 1767225600,
     "completed_at": 1767225600,
-    "expires_at": None,
+    "expires_at": 1767830400,
     "seconds": "1",
     "size": "64x64",
     **{name: _WORK[name] for name in ("num_frames", "fps", "num_inference_steps", "guidance_scale", "seed")},
     "speedup": 2.0,
     "error": None,
 }
-QUEUED_VIDEO: dict[str, Any] = {**VIDEO, "status": "queued", "progress": 0, "completed_at": None, "speedup": None}
+QUEUED_VIDEO: dict[str, Any] = {
+    **VIDEO,
+    "status": "queued",
+    "progress": 0,
+    "completed_at": None,
+    "expires_at": None,
+    "speedup": None,
+}
 VIDEO_PAGE = {"object": "list", "data": [VIDEO], "first_id": JOB_ID, "last_id": JOB_ID, "has_more": False}
 DELETED_VIDEO = {"id": JOB_ID, "object": "video.deleted", "deleted": True}
 

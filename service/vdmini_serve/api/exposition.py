@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import accumulate
 from typing import Any
 
 from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from vdmini_serve.api.readiness import stalled_workers
 from vdmini_serve.api.state import Service
 from vdmini_serve.contract import keys, metrics, samples
 from vdmini_serve.contract.metrics import Family
@@ -22,10 +23,12 @@ async def render(service: Service) -> bytes:
     """Everything in Prometheus' text format."""
     store = service.store
     cells = _by_family(await store.redis.hgetall(keys.METRICS))
-    gauges = {
+    workers = await store.workers()
+    gauges: dict[Family, Values] = {
         metrics.QUEUE_JOBS: await _queues(service),
-        metrics.WORKERS: _workers(await store.workers()),
+        metrics.WORKERS: _workers(workers, await stalled_workers(store, workers)),
         metrics.MODEL_INFO: _models((await store.models()).values()),
+        metrics.RESULTS_BYTES: {(): float(await store.redis.get(keys.RESULT_BYTES) or 0)},
         **_timings(await store.timings()),
     }
     return await asyncio.to_thread(generate_latest, _Snapshot(cells, gauges))
@@ -97,9 +100,9 @@ def _broker_lengths(service: Service, queues: tuple[str, ...]) -> dict[str, floa
         return {queue: float(channel.client.llen(queue)) for queue in queues}
 
 
-def _workers(beats: Iterable[WorkerBeat]) -> Values:
-    counted = Counter(beat.state for beat in beats)
-    return {(state,): float(counted[state]) for state in ("loading", "warming", "idle", "busy")}
+def _workers(beats: Iterable[WorkerBeat], stalled: Container[str]) -> Values:
+    counted = Counter("stalled" if beat.id in stalled else beat.state for beat in beats)
+    return {(state,): float(counted[state]) for state in ("loading", "warming", "idle", "busy", "stalled")}
 
 
 def _models(descriptors: Iterable[ModelDescriptor]) -> Values:

@@ -51,7 +51,7 @@ async def _serve(request: Request, service: Service, accepted: Accepted) -> Resp
         request.headers.get("prefer"), default=settings.default_wait_seconds, most=settings.max_wait_seconds
     )
     job = await service.finished.wait(accepted.job_id, seconds)
-    answer = _answer(await service.queue.placed(job), service)
+    answer = await _answer(await service.queue.placed(job), service)
     if applied:
         answer.headers["Preference-Applied"] = applied
     if accepted.replayed:
@@ -59,9 +59,9 @@ async def _serve(request: Request, service: Service, accepted: Accepted) -> Resp
     return answer
 
 
-def _answer(job: Job, service: Service) -> Response:
+async def _answer(job: Job, service: Service) -> Response:
     if job.status == "succeeded":
-        return whole(job, service.settings)
+        return await whole(job, service)
     if job.error is not None:
         raise ProblemError(job.error.kind, job.error.detail, job=job.id)
     if job.status == "cancelled":

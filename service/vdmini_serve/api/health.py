@@ -6,6 +6,7 @@ from starlette.responses import JSONResponse, Response
 
 from vdmini_serve.api import openapi
 from vdmini_serve.api.exposition import render
+from vdmini_serve.api.readiness import readiness
 from vdmini_serve.api.state import ServiceDep
 
 router = APIRouter(tags=["operations"])
@@ -19,14 +20,10 @@ async def livez() -> dict[str, str]:
 
 @router.get("/readyz", summary="Whether jobs are taken and run", responses=openapi.READY)
 async def readyz(service: ServiceDep) -> Response:
-    """200 when Redis answers and a worker with loaded models gives signs of life."""
-    workers = await service.store.workers()
-    ready = any(worker.ready and worker.models for worker in workers)
-    content = {
-        "status": "ready" if ready else "no worker with loaded models",
-        "workers": [worker.model_dump(mode="json") for worker in workers],
-    }
-    return JSONResponse(content, status_code=200 if ready else 503, headers={} if ready else {"Retry-After": "2"})
+    """200 when Redis answers, a worker with loaded models takes jobs, and there is room for clips."""
+    found = await readiness(service.store, service.results)
+    headers = {} if found.ready else {"Retry-After": "2"}
+    return JSONResponse(found.model_dump(mode="json"), status_code=200 if found.ready else 503, headers=headers)
 
 
 @router.get("/metrics", summary="Prometheus metrics", responses=openapi.METRICS, response_class=Response)

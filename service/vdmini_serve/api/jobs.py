@@ -46,4 +46,4 @@ async def cancel_job(job_id: openapi.JobId, service: ServiceDep, caller: CallerD
 @router.api_route("/{job_id}/content", methods=["HEAD"], include_in_schema=False, response_class=Response)
 async def get_content(job_id: openapi.JobId, request: Request, service: ServiceDep, caller: CallerDep) -> Response:
     """Supports `Range`, `If-Range`, `If-None-Match` and `HEAD`; the ETag is the file's sha256."""
-    return respond(request, await service.store.get(job_id, caller.may_see), service.settings)
+    return await respond(request, await service.store.get(job_id, caller.may_see), service)

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path
 from pydantic.json_schema import models_json_schema
 
-from vdmini_serve.api import examples
+from vdmini_serve.api import examples, thumbnail
 from vdmini_serve.api.video_request import VideoRequest
-from vdmini_serve.contract import thumbnail
 from vdmini_serve.contract.job import Job
 from vdmini_serve.contract.problem import MEDIA_TYPE, STATUS, Problem, ProblemKind
 from vdmini_serve.contract.record import Record
@@ -131,6 +130,7 @@ CONTENT: Responses = {
         "headers": {**_ETAG, "Content-Range": header("which part", "bytes 0-1023/5120")},
     },
     304: {"description": "the client has it already"},
+    307: {"description": "a link to the clip in its store, when the service hands those out"},
     **problems(
         *(ProblemKind.KEY_MISSING, ProblemKind.UNKNOWN_JOB, ProblemKind.JOB_NOT_SUCCEEDED, ProblemKind.CONTENT_GONE),
         *(ProblemKind.RANGE_NOT_SATISFIABLE, ProblemKind.STORE_UNAVAILABLE),

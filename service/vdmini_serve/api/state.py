@@ -7,11 +7,13 @@ from celery import Celery
 from fastapi import Depends, Request
 
 from vdmini_serve.api.expectations import ExpectationsCache
+from vdmini_serve.api.expiry import Expiry
 from vdmini_serve.api.feeds import JobFeeds
 from vdmini_serve.api.finished import FinishedJobs
 from vdmini_serve.api.outgoing import Outgoing
 from vdmini_serve.api.queue import Queue
 from vdmini_serve.api.rates import Rates
+from vdmini_serve.api.results import Results
 from vdmini_serve.api.store import ApiStore
 from vdmini_serve.contract.settings import Settings
 
@@ -30,6 +32,8 @@ class Service:
         expectations: what work takes.
         rates: counts requests.
         outgoing: calls URLs that clients name.
+        results: the clips.
+        expiry: removes jobs and clips.
     """
 
     settings: Settings
@@ -41,6 +45,8 @@ class Service:
     expectations: ExpectationsCache
     rates: Rates
     outgoing: Outgoing
+    results: Results
+    expiry: Expiry
 
 
 def service_of(request: Request) -> Service:

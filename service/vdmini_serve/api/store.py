@@ -42,7 +42,7 @@ class ApiStore:
         self.settings = settings
         self._create = redis.register_script(transitions.CREATE)
         self._cancel = redis.register_script(transitions.CANCEL)
-        self._delete = redis.register_script(transitions.DELETE)
+        self._end = redis.register_script(transitions.END)
         self._published = redis.register_script(transitions.PUBLISHED)
         self._recover = redis.register_script(transitions.RECOVER)
 
@@ -76,7 +76,8 @@ class ApiStore:
             "remember_seconds": self.settings.idempotency_seconds,
         }
         asked = json.dumps({name: value for name, value in limits.items() if value is not None})
-        fields = [part for pair in encode_new(job_id, spec, ticket, created_at=now).items() for part in pair]
+        new = encode_new(job_id, spec, ticket, created_at=now, ttl_seconds=self.settings.result_ttl_seconds)
+        fields = [part for pair in new.items() for part in pair]
         outcome, *former = await self._create(names, [asked, job_id, now, image or b"", *fields])
         if outcome == "created":
             return job_id
@@ -114,7 +115,7 @@ class ApiStore:
 
     async def mark_published(self, job_id: str) -> None:
         """Note that the broker has the job."""
-        await self._published([keys.job_key(job_id)])
+        await self._published([keys.job_key(job_id)], [time.time()])
 
     async def get(self, job_id: str, may_see: Callable[[dict[str, str]], bool] = _anybody) -> Job:
         """Read a job.
@@ -143,26 +144,21 @@ class ApiStore:
         for job_id in ids[:limit]:
             pipeline.hgetall(keys.job_key(job_id))
         jobs = tuple(decode_job(fields) for fields in await pipeline.execute() if fields)
-        return JobPage(jobs=jobs, next=jobs[-1].id if len(ids) > limit else None)
+        return JobPage(jobs=jobs, next=ids[limit - 1] if len(ids) > limit else None)
 
     async def cancel(self, job_id: str) -> Job:
         """Ask for a job to stop; nothing happens to a finished one."""
         await self._cancel([keys.job_key(job_id)], [job_id, time.time()])
         return await self.get(job_id)
 
-    async def delete(self, job_id: str) -> int:
-        """Forget a job; an unfinished one is cancelled first, and its worker stops at its next sign of life.
-
-        Returns:
-            The attempt whose files are left to remove; 0 when none was started.
+    async def end(self, job_id: str) -> None:
+        """Let a job expire now; an unfinished one is cancelled first, and its worker stops at its next sign of life.
 
         Raises:
             ProblemError: when there is none of this id.
         """
-        attempt = int(await self._delete([keys.job_key(job_id)], [job_id, time.time()]))
-        if attempt < 0:
+        if not await self._end([keys.job_key(job_id)], [job_id, time.time()]):
             raise _unknown(job_id)
-        return attempt
 
     async def recover(self, job_id: str) -> bool:
         """Take a job back from a dead worker; True when it must be published (again)."""

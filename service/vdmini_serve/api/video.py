@@ -43,7 +43,7 @@ class Video(Record):
     progress: int = Field(ge=0, le=100, description="per cent of the work that is done")
     created_at: int = Field(description="Unix time in seconds")
     completed_at: int | None = Field(description="Unix time in seconds when it was completed or failed")
-    expires_at: int | None = Field(description="Unix time in seconds when the clip is removed; null when it is kept")
+    expires_at: int | None = Field(description="Unix time in seconds when the clip is removed, once it is made")
     seconds: str = Field(description="length of the clip, a number of seconds as text")
     size: str = Field(description="width x height in pixels")
     num_frames: int = Field(description="frames")
@@ -82,7 +82,7 @@ def video_of(job: Job) -> Video:
         progress=int(job.progress * 100),
         created_at=int(job.created_at),
         completed_at=None if job.finished_at is None else int(job.finished_at),
-        expires_at=None,
+        expires_at=None if job.expires_at is None else int(job.expires_at),
         seconds=f"{round(job.num_frames / job.fps, 3):g}",
         size=f"{job.width}x{job.height}",
         num_frames=job.num_frames,

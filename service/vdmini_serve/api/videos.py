@@ -3,7 +3,6 @@
 import logging
 from typing import Annotated, Literal
 
-import anyio
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
@@ -14,7 +13,6 @@ from vdmini_serve.api.state import ServiceDep
 from vdmini_serve.api.submission import submit
 from vdmini_serve.api.video import DeletedVideo, Video, VideoPage, page_of, poll_headers, video_of
 from vdmini_serve.api.video_request import VideoRequest, read_video_request, translate
-from vdmini_serve.contract.thumbnail import thumbnail_path
 
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
@@ -78,19 +76,13 @@ async def get_video_content(
     """The MP4 supports `Range`, `If-Range`, `If-None-Match` and `HEAD`; the still `If-None-Match` and `HEAD`."""
     job = await service.store.get(video_id, caller.may_see)
     if variant == "thumbnail":
-        return await thumbnail.respond(request, job, service.settings)
-    return content.respond(request, job, service.settings)
+        return await thumbnail.respond(request, job, service)
+    return await content.respond(request, job, service)
 
 
 @router.delete("/{video_id}", summary="Delete a video", responses=openapi.VIDEO_DELETED)
 async def delete_video(video_id: openapi.VideoId, service: ServiceDep, caller: CallerDep) -> DeletedVideo:
     """A queued one is never made, a running one stops within a denoising step; then it is unknown, with its files."""
     await service.store.get(video_id, caller.may_see)
-    attempts = await service.store.delete(video_id)
-    mp4 = service.settings.result_path(video_id, attempts)
-    for path in (mp4, thumbnail_path(mp4)):
-        try:
-            await anyio.Path(path).unlink(missing_ok=True)
-        except OSError as error:
-            log.warning("a file of the deleted job %s stays: %s", video_id, error.strerror)
+    await service.expiry.delete(video_id)
     return DeletedVideo(id=video_id)

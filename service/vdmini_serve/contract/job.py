@@ -50,6 +50,7 @@ class Job(Record):
     created_at: float = Field(description="Unix time in seconds")
     started_at: float | None = Field(description="Unix time when the last attempt started")
     finished_at: float | None = Field(description="Unix time")
+    expires_at: float | None = Field(description="Unix time from which the job and its MP4 are removed")
     timings: dict[str, float] = Field(
         description="seconds: queue, encode, denoise, decode, mp4, and total from acceptance to the finished file"
     )
@@ -87,8 +88,8 @@ _SPEC_FIELDS = (
 )
 
 
-def encode_new(job_id: str, spec: JobSpec, ticket: Ticket, *, created_at: float) -> dict[str, str]:
-    """The Redis hash of a job that was just accepted."""
+def encode_new(job_id: str, spec: JobSpec, ticket: Ticket, *, created_at: float, ttl_seconds: float) -> dict[str, str]:
+    """The Redis hash of a job that was just accepted, to be kept for `ttl_seconds` from its finish."""
     wait = ticket.max_queue_seconds
     return {
         "id": job_id,
@@ -100,6 +101,7 @@ def encode_new(job_id: str, spec: JobSpec, ticket: Ticket, *, created_at: float)
         "attempts": "0",
         "published": "0",
         "created_at": repr(created_at),
+        "ttl_seconds": repr(ttl_seconds),
         "lane": ticket.lane,
         "owner": ticket.owner,
         "cost": str(cost_of(spec)),
@@ -138,6 +140,7 @@ def decode_job(fields: dict[str, str]) -> Job:
         created_at=float(fields["created_at"]),
         started_at=_number(fields.get("started_at")),
         finished_at=_number(fields.get("finished_at")),
+        expires_at=_number(fields.get("expires_at")),
         error=Problem.model_validate_json(error) if error else None,
         webhook=decode_delivery(fields),
         **JobResult.model_validate(result).model_dump(),

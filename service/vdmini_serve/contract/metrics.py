@@ -88,7 +88,9 @@ SPEEDUP = Family(
     ("task", "size", "steps", "guidance", "teacher", "device", "model"),
 )
 QUEUE_JOBS = Family("vdmini_queue_jobs", "gauge", "Jobs waiting in the broker, and running.", ("queue", "state"))
-WORKERS = Family("vdmini_workers", "gauge", "Workers that give signs of life.", ("state",))
+WORKERS = Family(
+    "vdmini_workers", "gauge", "Workers that give signs of life; stalled ones idle beside a waiting job.", ("state",)
+)
 REJECTED = Family("vdmini_rejected_total", "counter", "Requests answered with a problem.", ("reason",))
 WEBHOOK_DELIVERIES = Family(
     "vdmini_webhook_deliveries_total",
@@ -97,10 +99,18 @@ WEBHOOK_DELIVERIES = Family(
     ("outcome",),
 )
 MODEL_INFO = Family("vdmini_model_info", "gauge", "1 for each loaded model.", ("name", "task", "variant", "teacher"))
+RESULTS_REMOVED = Family(
+    "vdmini_results_removed_total",
+    "counter",
+    "Files removed: expired with their job, stray (of dead attempts), or partial (left by dead processes).",
+    ("reason",),
+)
+RESULTS_BYTES = Family("vdmini_results_bytes", "gauge", "Bytes of the clips of all jobs.", ())
 
 FAMILIES = (
     *(JOBS, JOB_LATENCY, QUEUE_WAIT, STAGE, BASELINE, SPEEDUP),
     *(QUEUE_JOBS, WORKERS, REJECTED, MODEL_INFO),
+    *(RESULTS_REMOVED, RESULTS_BYTES),
     WEBHOOK_DELIVERIES,
 )
 

@@ -71,6 +71,7 @@ class WorkerBeat(Record):
     device: str | None = Field(default=None, description="where they run")
     refused: dict[str, str] = Field(default_factory=dict, description="artifacts that cannot be served, and why")
     at: float = Field(description="Unix time of this beat")
+    since: float | None = Field(default=None, description="Unix time from which it has been in this state")
 
     @property
     def ready(self) -> bool:

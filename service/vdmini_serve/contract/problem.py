@@ -53,6 +53,8 @@ class ProblemKind(StrEnum):
     WORKER_LOST = "worker-lost"
     OUT_OF_MEMORY = "out-of-memory"
     STORAGE_FULL = "storage-full"
+    RESULTS_UNAVAILABLE = "results-unavailable"
+    RESULT_DAMAGED = "result-damaged"
     INTERNAL_ERROR = "internal-error"
     BAD_REQUEST = "bad-request"
 
@@ -82,8 +84,10 @@ STATUS: dict[ProblemKind, int] = {
     ProblemKind.TOO_MANY_REQUESTS: 429,
     ProblemKind.INTERNAL_ERROR: 500,
     ProblemKind.WORKER_LOST: 500,
+    ProblemKind.RESULT_DAMAGED: 500,
     ProblemKind.NO_MODEL_LOADED: 503,
     ProblemKind.STORE_UNAVAILABLE: 503,
+    ProblemKind.RESULTS_UNAVAILABLE: 503,
     ProblemKind.QUEUED_TOO_LONG: 503,
     ProblemKind.OUT_OF_MEMORY: 507,
     ProblemKind.STORAGE_FULL: 507,

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -25,6 +25,44 @@ class Settings(BaseSettings):
         default=SecretStr("redis://127.0.0.1:6379/1"), description="Redis database that holds jobs; not the broker's"
     )
     data_dir: Path = Field(default=Path("/var/lib/vdmini"), description="folder of the MP4s, shared by API and worker")
+    results_url: SecretStr | None = Field(
+        default=None,
+        description="fsspec URL of the MP4s instead of the local folder, such as s3://bucket/folder; one folder for "
+        "each deployment",
+    )
+    signed_link_seconds: int = Field(
+        default=0,
+        ge=0,
+        le=604_800,
+        description="when not 0, `GET .../content` redirects to a link of the store that is good for so long",
+    )
+    store_retry_seconds: float = Field(
+        default=60, ge=0, description="how long a worker tries to store a clip in a store that is away"
+    )
+    result_ttl_seconds: float = Field(
+        default=604_800, gt=0, description="how long a finished job and its clip are kept; a week by default"
+    )
+    result_grace_seconds: float = Field(
+        default=600,
+        gt=0,
+        description="how long a clip outlives its job for downloads that have begun, and partial files",
+    )
+    sweep_seconds: float = Field(
+        default=3600, gt=0, description="between two looks through all clips for those that belong to no job"
+    )
+    min_free_bytes: int = Field(
+        default=256 * 2**20, ge=0, description="less room than this on the clips' volume makes the service not ready"
+    )
+    stall_seconds: float = Field(
+        default=30, gt=0, description="a worker that idles this long beside a waiting job of its own counts as stalled"
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        default="auto", description="of the lines on standard error; auto is text on a terminal, else JSON"
+    )
+    log_level: Literal["debug", "info", "warning"] = Field(
+        default="info",
+        description="info has a line for each request and each turn of a job, warning only what is wrong",
+    )
     artifacts: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description="artifact folders that the worker loads, separated like PATH"
     )
@@ -158,11 +196,23 @@ class Settings(BaseSettings):
             raise ValueError(f"a Redis URL starts with {' or '.join(f'{s}://' for s in REDIS_SCHEMES)}; this one {got}")
         return url
 
+    @field_validator("results_url")
+    @classmethod
+    def _check_results_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            scheme, mark, rest = url.get_secret_value().partition("://")
+            if not mark or not rest or "::" in scheme:
+                raise ValueError("give one URL such as s3://bucket/folder")
+            if scheme in ("memory", "file", "local"):
+                raise ValueError(f"{scheme}:// is no store that others can reach; leave it out and set VDMINI_DATA_DIR")
+        return url
+
     @property
     def results_dir(self) -> Path:
-        """Where the MP4s are."""
+        """Where the MP4s are, unless `results_url` says otherwise."""
         return self.data_dir / "results"
 
-    def result_path(self, job_id: str, attempt: int) -> Path:
-        """The MP4 of one attempt: attempts never share a file, so a stale one cannot overwrite a good one."""
-        return self.results_dir / f"{job_id}.{attempt}.mp4"
+    @property
+    def scratch_dir(self) -> Path:
+        """Where MP4s are written before they are stored; on the volume of `results_dir`."""
+        return self.data_dir / "partial"

@@ -5,6 +5,7 @@ queued -> running -> succeeded | failed | cancelled
 - An attempt number fences a job: whoever holds an old one cannot change it any more.
 - A lease (owner and attempt, expiring) says that a running job is alive. A message for a job that another owner holds
   is dropped; one from the same owner is not, because an owner runs one job at a time, so its former run is dead.
+- A finished job has a time at which it expires; `contract.expiry` has what happens then.
 - What is counted is passed in as pairs of a field of the metrics' hash and an amount.
 
 Callers: `api.store` and `worker.store`.
@@ -24,6 +25,9 @@ local function close(job, id, status, now)
   redis.call('SREM', 'vdmini:active:of:' .. (redis.call('HGET', job, 'owner') or ''), id)
   redis.call('DECRBY', 'vdmini:active:cost', redis.call('HGET', job, 'cost') or '0')
   redis.call('DEL', 'vdmini:lease:' .. id, 'vdmini:image:' .. id)
+  local expires_at = now + (redis.call('HGET', job, 'ttl_seconds') or 604800)
+  redis.call('HSET', job, 'expires_at', expires_at)
+  redis.call('ZADD', 'vdmini:expiring', expires_at, id)
   outcome(job, status)
   if redis.call('HEXISTS', job, 'webhook_url') == 1 then redis.call('ZADD', 'vdmini:webhooks', 0, id) end
   redis.call('PUBLISH', 'vdmini:finished', id)
@@ -103,15 +107,21 @@ return 'ok'
 """
 
 # KEYS job. ARGV id, attempt, status, now, result or '', error or '', metric, amount, ...
-# Returns 1, or 0 when the job is no longer this attempt's.
+# Returns 1, or 0 when the job is no longer this attempt's. A success that is told twice is still one: the client
+# library repeats a call whose answer was lost, and a 0 would make the worker remove the clip.
 FINISH = (
     _PRELUDE
     + """
-if redis.call('HGET', KEYS[1], 'status') ~= 'running' or redis.call('HGET', KEYS[1], 'attempts') ~= ARGV[2] then
-  return 0
-end
+local before, attempts = unpack(redis.call('HMGET', KEYS[1], 'status', 'attempts'))
+if ARGV[3] == 'succeeded' and before == 'succeeded' and attempts == ARGV[2] then return 1 end
+if before ~= 'running' or attempts ~= ARGV[2] then return 0 end
 if ARGV[3] == 'succeeded' then redis.call('HSET', KEYS[1], 'progress', '1') end
-if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'result', ARGV[5]) end
+if ARGV[5] ~= '' then
+  redis.call('HSET', KEYS[1], 'result', ARGV[5])
+  if ARGV[3] == 'succeeded' then
+    redis.call('INCRBY', 'vdmini:results:bytes', tonumber(cjson.decode(ARGV[5])['size_bytes']) or 0)
+  end
+end
 if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[6]) end
 close(KEYS[1], ARGV[1], ARGV[3], ARGV[4])
 count(7)
@@ -132,25 +142,23 @@ return 1
 """
 )
 
-# KEYS job. ARGV id, now. An unfinished job ends as cancelled first, so that it is counted and those who wait are woken;
-# its worker finds that the job is no longer its own.
-# Returns the last attempt, or -1 when there is no such job.
-DELETE = (
+# KEYS job. ARGV id, now. An unfinished job ends as cancelled, so that it is counted and those who wait are woken; its
+# worker finds that the job is no longer its own. Then its time is over, see `contract.expiry`.
+# Returns 1, or 0 when there is no such job.
+END = (
     _PRELUDE
     + """
-local status, attempts, owner = unpack(redis.call('HMGET', KEYS[1], 'status', 'attempts', 'owner'))
-if not status then return -1 end
+local status = redis.call('HGET', KEYS[1], 'status')
+if not status then return 0 end
 if status == 'queued' or status == 'running' then close(KEYS[1], ARGV[1], 'cancelled', ARGV[2]) end
-redis.call('DEL', KEYS[1])
-redis.call('ZREM', 'vdmini:jobs', ARGV[1])
-redis.call('ZREM', 'vdmini:jobs:of:' .. owner, ARGV[1])
-return tonumber(attempts)
+redis.call('ZADD', 'vdmini:expiring', 'XX', 0, ARGV[1])
+return 1
 """
 )
 
-# KEYS job. The broker has it. Nothing is written when it was deleted meanwhile.
+# KEYS job. ARGV now. The broker has it. Nothing is written when it was deleted meanwhile.
 PUBLISHED = """
-if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'published', '1') end
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'published', '1', 'published_at', ARGV[1]) end
 """
 
 # KEYS job, lease. ARGV id, now, most attempts, problem when those are used up, age at which to publish again, problem

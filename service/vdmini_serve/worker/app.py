@@ -22,6 +22,7 @@ from vdmini_serve.contract.broker import create_celery
 from vdmini_serve.contract.keys import TASK_NAME, queue_names
 from vdmini_serve.contract.model import ModelDescriptor, WorkerBeat
 from vdmini_serve.contract.settings import Settings
+from vdmini_serve.results.scratch import remove_partial
 from vdmini_serve.worker.models import artifact_folders, chosen_runtime, verified
 from vdmini_serve.worker.runner import Runner
 from vdmini_serve.worker.shelf import Shelf, load
@@ -62,6 +63,8 @@ class Child:
         self._say("warming")
         self.runner = Runner(self.settings, self.store, shelf)
         self.settings.results_dir.mkdir(parents=True, exist_ok=True)
+        remove_partial(self.settings.scratch_dir, older_than_seconds=self.settings.result_grace_seconds)
+        self.runner.delivery.warm_up()
         warm_up(shelf, self.runner.baselines, self.settings)
         device = shelf[next(iter(shelf))].device
         self._say("idle", models=tuple(shelf), device=device)
@@ -102,7 +105,9 @@ class Child:
         self.store.retire()
 
     def _say(self, state: str, **changes: Any) -> None:
-        self.beat = self.beat.model_copy(update={"state": state, "at": time.time(), **changes})
+        now = time.time()
+        since = self.beat.since if state == self.beat.state else now
+        self.beat = self.beat.model_copy(update={"state": state, "at": now, "since": since, **changes})
         self.store.publish_beat(self.beat)
 
     def _keep_beating(self) -> None:

@@ -1,6 +1,5 @@
 """One job from claim to its last state. Models, store and baseline do their own parts."""
 
-import hashlib
 import logging
 import threading
 import time
@@ -18,12 +17,13 @@ from vdmini_serve.contract.job import ENGINE_STAGES, JobResult
 from vdmini_serve.contract.problem import Problem, ProblemError, ProblemKind, problem
 from vdmini_serve.contract.samples import sample_key
 from vdmini_serve.contract.settings import Settings
-from vdmini_serve.contract.thumbnail import thumbnail_path
+from vdmini_serve.results.store import open_store
 from vdmini_serve.worker.aftermath import Aftermath
 from vdmini_serve.worker.baseline import BaselineStore
+from vdmini_serve.worker.delivery import Delivered, Delivery
 from vdmini_serve.worker.models import LoadedModel
+from vdmini_serve.worker.still import write_still
 from vdmini_serve.worker.store import Claim, WorkerStore
-from vdmini_serve.worker.thumbnail import write_thumbnail
 
 if TYPE_CHECKING:
     from vdmini.engine import Generation
@@ -51,6 +51,7 @@ class Runner:
     def __init__(self, settings: Settings, store: WorkerStore, models: Mapping[str, LoadedModel]) -> None:
         self.settings, self.store, self.models = settings, store, models
         self.baselines = BaselineStore(store.redis)
+        self.delivery = Delivery(settings, open_store(settings))
         on_a_gpu = any(not model.device.startswith("cpu") for model in islice(models.values(), 1))
         self.aftermath = Aftermath(beside=on_a_gpu if settings.overlap_mp4 is None else settings.overlap_mp4)
 
@@ -81,12 +82,8 @@ class Runner:
         except RedisError:
             raise  # whether the job was finished is unknown: the file stays, the job is given to an attempt again
         except Exception as error:  # noqa: BLE001  # the edge of a job; logged with its traceback below
-            self._path(claim).unlink(missing_ok=True)
-            thumbnail_path(self._path(claim)).unlink(missing_ok=True)
+            self.delivery.withdraw(claim.id, claim.attempt)
             self._give_up(claim, error)
-
-    def _path(self, claim: Claim) -> Path:
-        return self.settings.result_path(claim.id, claim.attempt)
 
     def _give_up(self, claim: Claim, error: Exception) -> None:
         match error:
@@ -97,7 +94,9 @@ class Runner:
             case ProblemError():
                 self.store.finish(claim, "failed", error=error.problem.model_copy(update={"job": claim.id}))
             case _:
-                log.error("job %s attempt %d failed", claim.id, claim.attempt, exc_info=error)
+                log.error(
+                    "job %s attempt %d failed", claim.id, claim.attempt, exc_info=error, extra={"job_id": claim.id}
+                )
                 self.store.finish(claim, "failed", error=_explain(error, claim.id))
 
     def _model(self, claim: Claim) -> LoadedModel:
@@ -113,9 +112,11 @@ class Runner:
         """Write the MP4 and commit it; the job's lease is in `held`."""
         with held:
             stages = dict(generation.seconds)
-            stages["mp4"] = _write(generation, self._path(claim), claim)
+            delivered = self.delivery.deliver(claim.id, claim.attempt, partial(_write, generation, claim))
+            self.delivery.add_still(claim.id, claim.attempt, partial(write_still, generation.frames[0]))
+            stages["mp4"] = delivered.seconds
             observed = _observations(claim, stages, generated_seconds + stages["mp4"])
-            result = self._result(model, claim, stages)
+            result = self._result(model, claim, stages, delivered)
             if not self.store.finish(claim, "succeeded", result=result, increments=observed):
                 raise LostClaimError(claim.id)
             self.baselines.add(sample_key(model.descriptor, claim.spec, model.device), engine_seconds(stages))
@@ -137,11 +138,10 @@ class Runner:
         except VideoInterrupted:
             raise (CancelledError if answers == ["cancel"] else LostClaimError)(claim.id) from None
 
-    def _result(self, model: LoadedModel, claim: Claim, stages: Mapping[str, float]) -> JobResult:
+    def _result(self, model: LoadedModel, claim: Claim, stages: Mapping[str, float], delivered: Delivered) -> JobResult:
         key = sample_key(model.descriptor, claim.spec, model.device)
         baseline = self.baselines.timing(key.of_teacher)
         now = time.time()
-        content = self._path(claim).read_bytes()
         return JobResult(
             timings={"queue": claim.queued_seconds, **stages, "total": now - claim.created_at},
             baseline_seconds=baseline.seconds if baseline else None,
@@ -149,8 +149,8 @@ class Runner:
             baseline_age_seconds=max(0.0, now - baseline.measured_at) if baseline else None,
             speedup=baseline.seconds / engine_seconds(stages) if baseline else None,
             device=model.device,
-            size_bytes=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
+            size_bytes=delivered.size_bytes,
+            sha256=delivered.sha256,
         )
 
     @contextmanager
@@ -179,14 +179,11 @@ def engine_seconds(stages: Mapping[str, float]) -> float:
     return sum(stages[stage] for stage in ENGINE_STAGES)
 
 
-def _write(generation: "Generation", path: Path, claim: Claim) -> float:
+def _write(generation: "Generation", claim: Claim, path: Path) -> None:
     from vdmini.video import write_mp4  # the API image has no model package
 
-    started = time.perf_counter()
     comment = f"model={claim.spec.model} seed={claim.spec.seed}"
     write_mp4(generation.frames, path, fps=claim.spec.fps, comment=comment)
-    write_thumbnail(generation.frames[0], thumbnail_path(path))
-    return time.perf_counter() - started
 
 
 def _observations(claim: Claim, stages: Mapping[str, float], run_seconds: float) -> list[metrics.Increment]:

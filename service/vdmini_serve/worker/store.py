@@ -1,6 +1,7 @@
 """The worker's side of the job store: claim, beat, finish; and the signs of life. The transitions are Lua scripts."""
 
 import json
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from vdmini_serve.contract.model import ModelDescriptor, WorkerBeat
 from vdmini_serve.contract.problem import Problem, attempts_used_up, queued_too_long
 from vdmini_serve.contract.request import JobSpec
 from vdmini_serve.contract.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,9 @@ class WorkerStore:
         fields = {k.decode(): v.decode() for k, v in self.redis.hgetall(keys.job_key(job_id)).items()}
         created = float(fields["created_at"])
         image = cast("bytes | None", self.redis.get(keys.image_key(job_id)))
-        return Claim(job_id, attempt, decode_spec(fields), image, max(0.0, now - created), created)
+        claim = Claim(job_id, attempt, decode_spec(fields), image, max(0.0, now - created), created)
+        _log("running", claim)
+        return claim
 
     def beat(self, claim: Claim, progress: float | None = None) -> str:
         """Renew the lease and note the progress.
@@ -93,7 +98,9 @@ class WorkerStore:
         counted = [part for pair in increments for part in pair]
         documents = [record.model_dump_json() if record else "" for record in (result, error)]
         arguments = [claim.id, claim.attempt, status, time.time(), *documents, *counted]
-        return bool(self._finish([keys.job_key(claim.id)], arguments))
+        finished = bool(self._finish([keys.job_key(claim.id)], arguments))
+        _log(status if finished else "lost", claim, seconds=round(time.time() - claim.created_at, 4))
+        return finished
 
     def publish_models(self, descriptors: Sequence[ModelDescriptor], *, gone: Iterable[str] = ()) -> None:
         """Tell the API what is loaded; counters of its jobs start at 0, so that rates see the first one.
@@ -123,3 +130,8 @@ class WorkerStore:
     def retire(self) -> None:
         """Take this worker off the list."""
         self.redis.hdel(keys.WORKERS, self.owner)
+
+
+def _log(status: str, claim: Claim, **fields: float) -> None:
+    named = {"job_id": claim.id, "attempt": claim.attempt, "model": claim.spec.model, "status": status}
+    log.info("job", extra={**named, **fields})
