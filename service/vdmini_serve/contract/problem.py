@@ -39,6 +39,7 @@ class ProblemKind(StrEnum):
     STORE_UNAVAILABLE = "store-unavailable"
     WORKER_LOST = "worker-lost"
     OUT_OF_MEMORY = "out-of-memory"
+    IMPLAUSIBLE_CLIP = "implausible-clip"
     STORAGE_FULL = "storage-full"
     INTERNAL_ERROR = "internal-error"
     BAD_REQUEST = "bad-request"
@@ -61,6 +62,7 @@ STATUS: dict[ProblemKind, int] = {
     ProblemKind.QUEUE_FULL: 429,
     ProblemKind.INTERNAL_ERROR: 500,
     ProblemKind.WORKER_LOST: 500,
+    ProblemKind.IMPLAUSIBLE_CLIP: 500,
     ProblemKind.NO_MODEL_LOADED: 503,
     ProblemKind.STORE_UNAVAILABLE: 503,
     ProblemKind.OUT_OF_MEMORY: 507,

@@ -23,6 +23,7 @@ from vdmini_serve.contract.model import WorkerBeat
 from vdmini_serve.contract.settings import Settings
 from vdmini_serve.worker.models import chosen_runtime, load, verified
 from vdmini_serve.worker.runner import Runner
+from vdmini_serve.worker.shadow import Shadow
 from vdmini_serve.worker.store import WorkerStore
 from vdmini_serve.worker.warmup import warm_up
 
@@ -45,31 +46,37 @@ class Child:
         self.store = WorkerStore(Redis.from_url(settings.jobs_url.get_secret_value()), settings, owner)
         self.beat = WorkerBeat(id=owner, state="loading", models=(), at=0)
         self.runner: Runner | None = None
+        self.shadow: Shadow | None = None
 
     def start(self) -> None:
         """Load, measure, and give signs of life from now on."""
         threading.Thread(target=self._keep_beating, name="heartbeat", daemon=True).start()
         models = load(self.settings)
         self._say("warming")
-        self.runner = Runner(self.settings, self.store, models)
+        self.shadow = Shadow(self.settings, self.store, models)
+        self.runner = Runner(self.settings, self.store, models, shadow=self.shadow)
         self.settings.results_dir.mkdir(parents=True, exist_ok=True)
         warm_up(models, self.runner.baselines, self.settings)
         self.store.publish_models([model.descriptor for model in models.values()])
         device = next(iter(models.values())).device
         self._say("idle", models=tuple(models), device=device)
+        self.shadow.start()
 
     def run(self, job_id: str) -> None:
         """Run a job."""
-        if self.runner is None:
+        if self.runner is None or self.shadow is None:
             raise RuntimeError("the child got a job before its models were loaded")
         self._say("busy")
         try:
-            self.runner.run(job_id)
+            with self.shadow.paused():
+                self.runner.run(job_id)
         finally:
             self._say("idle")
 
     def stop(self) -> None:
         """Finish what is being written, and leave the list of workers."""
+        if self.shadow is not None:
+            self.shadow.close()
         if self.runner is not None:
             self.runner.aftermath.close()
         self.store.retire()
