@@ -2,7 +2,7 @@
 
 python benchmarks/plausible_clips.py [--clips 200] > benchmarks/results/NAME.json
 
-It records what the check measures, its alarms, and and the least motion and contrast of those that were to move.
+It records what the check measures, its alarms, and the least motion and contrast of those that were to move.
 Broken clips, made of the same ones, show that the thresholds can be crossed: those of photos with little to see are
 let through on purpose.
 """
