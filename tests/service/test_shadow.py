@@ -182,13 +182,19 @@ def test_real_work_waits_for_one_step_of_a_re_run_at_most(shadow, models, long, 
     assert counted(redis, metrics.SHADOW_RUNS, "preempted") == 2
 
 
-def test_a_re_run_that_fails_leaves_the_thread_and_the_next_one_alone(shadow, served, redis, models, eventually):
-    norm = models[TEACHER].engine.pipeline.unet.conv_in
-    hook = norm.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(MemoryError()))
+def test_a_re_run_that_fails_is_logged_and_the_next_one_works(shadow, served, redis, models, eventually, caplog):
+    failed = threading.Event()
+
+    def fail(*_: object) -> None:
+        failed.set()
+        raise MemoryError
+
+    hook = models[TEACHER].engine.pipeline.unet.conv_in.register_forward_pre_hook(fail)
     shadow.start()
     shadow.offer(served)
-    eventually(lambda: not shadow._waiting, seconds=10)
+    assert failed.wait(20)
     hook.remove()
+    eventually(lambda: f"the re-run of job {served.job_id} failed" in caplog.text, seconds=10)
     shadow.offer(served)
     eventually(lambda: counted(redis, metrics.SHADOW_RUNS, "compared") == 1, seconds=30)
 
