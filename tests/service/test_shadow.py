@@ -182,6 +182,16 @@ def test_real_work_waits_for_one_step_of_a_re_run_at_most(shadow, models, long, 
     assert counted(redis, metrics.SHADOW_RUNS, "preempted") == 2
 
 
+def test_a_re_run_that_is_as_good_as_done_when_work_comes_is_counted(shadow, served, redis, models):
+    last = models[TEACHER].engine.pipeline.vae.decoder.conv_out
+    hook = last.register_forward_hook(lambda *_: shadow._work_came.set())
+    try:
+        assert shadow.re_run(served)
+    finally:
+        hook.remove()
+    assert counted(redis, metrics.SHADOW_RUNS, "compared") == 1
+
+
 def test_a_re_run_that_fails_is_logged_and_the_next_one_works(shadow, served, redis, models, eventually, caplog):
     failed = threading.Event()
 

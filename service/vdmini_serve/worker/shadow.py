@@ -214,13 +214,14 @@ def _one_step_ahead(model: LoadedModel, check: Callable[[], None]) -> Callable[[
 
     marks: deque[Any] = deque()
 
-    def on_progress(_: float) -> None:
+    def on_progress(share: float) -> None:
         if model.engine.torch_device.type == "cuda":
             mark = torch.cuda.Event()
             mark.record(torch.cuda.current_stream(model.engine.torch_device))
             marks.append(mark)
             if len(marks) > 1:
                 marks.popleft().synchronize()
-        check()
+        if share < 1:  # else the clip is made, and nothing would be won
+            check()
 
     return on_progress
