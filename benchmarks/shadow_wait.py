@@ -1,108 +1,84 @@
-"""What a job waits for because an idle worker was re-running another one: a whole service, with and without re-runs.
+"""What real work waits for when it comes in the middle of a re-run on the teacher, beside how long a step takes then.
 
-python benchmarks/shadow_wait.py [--jobs 60] > benchmarks/results/NAME.json
+OMP_NUM_THREADS=1 python benchmarks/shadow_wait.py [--times 60] > benchmarks/results/NAME.json
 
-One job at a time, after a pause of random length, so that most come in the middle of a re-run (which then has no idle
-time to wait for: `VDMINI_SHADOW_IDLE_SECONDS=0`). Told are the seconds from acceptance to the start, and the mean step
-of a few teacher jobs, the slowest among them included.
+The worker's own parts, its models and a real Redis, in one process: a shared machine is too uneven from minute to
+minute to compare the waits of two services.
 """
 
 import argparse
 import json
-import os
 import random
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from pathlib import Path
 from statistics import median
-from typing import Any
 
-import httpx
 from provenance import provenance
+from redis import Redis
 
-PROMPT = "a red circle moving right slowly on a gray background"
-STEPS = 16
+from vdmini_serve.contract.settings import Settings
+from vdmini_serve.embedded import Processes, StopSignal, start_redis
+from vdmini_serve.up import default_artifacts
+from vdmini_serve.worker.models import LoadedModel, load
+from vdmini_serve.worker.shadow import Served, Shadow
+from vdmini_serve.worker.store import WorkerStore
+from vdmini_serve.worker.teacher import teacher_of
+from vdmini_serve.worker.warmup import default_spec
 
 
-def main(jobs: int) -> None:
+def main(times: int) -> None:
     """Print the record as JSON."""
-    found = {}
-    for name, share in (("without", "0"), ("with", "1")):
-        with _service(VDMINI_SHADOW_SHARE=share, VDMINI_SHADOW_IDLE_SECONDS="0") as client:
-            found[name] = _measure(client, jobs)
-    command = f"OMP_NUM_THREADS=1 python benchmarks/shadow_wait.py --jobs {jobs}"
-    print(json.dumps(provenance(command) | {"jobs": jobs, "steps": STEPS, "re_runs": found}, indent=2))
-
-
-def _measure(client: httpx.Client, jobs: int) -> dict[str, Any]:
-    pauses = random.Random(0)  # noqa: S311  # the same pauses each time
-    waits = []
-    for _ in range(jobs):
-        waits.append(_run(client, "vdmini")["timings"]["queue"])
-        time.sleep(pauses.uniform(0.3, 1.5))
-    steps = [_run(client, "teacher")["timings"]["denoise"] / STEPS for _ in range(5)]
-    waits.sort()
-    return {
-        "teacher_step_seconds": {"median": round(median(steps), 4), "most": round(max(steps), 4)},
-        "wait_seconds": {
-            "median": round(median(waits), 4),
-            "p95": round(waits[int(0.95 * len(waits))], 4),
-            "most": round(waits[-1], 4),
-        },
-        "runs": _runs(client),
-    }
-
-
-def _run(client: httpx.Client, variant: str) -> dict[str, Any]:
-    fields = {"prompt": PROMPT, "num_inference_steps": STEPS, "variant": variant}
-    answer = client.post("/v1/t2v", json=fields).raise_for_status()
-    job: dict[str, Any] = client.get(f"/v1/jobs/{answer.headers['x-vdmini-job']}").json()
-    return job
-
-
-def _runs(client: httpx.Client) -> dict[str, float]:
-    lines = client.get("/metrics").text.splitlines()
-    found = [line for line in lines if line.startswith("vdmini_shadow_runs_total{")]
-    return {line.split('outcome="')[1].split('"')[0]: float(line.rsplit(" ", 1)[1]) for line in found}
-
-
-@contextmanager
-def _service(**settings: str) -> Iterator[httpx.Client]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    processes = Processes(StopSignal())
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "vdmini_serve.cli", "up", "--port", str(port)]
-        process = subprocess.Popen(  # noqa: S603
-            command, env={**os.environ, **settings, "TMPDIR": folder}, stdout=sys.stderr
-        )
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client:
-                _wait_until_ready(client)
-                yield client
+            url = start_redis(processes, Path(folder)) + "1"
+            time.sleep(1)
+            settings = Settings(artifacts=default_artifacts(), shadow_share=1, shadow_idle_seconds=0, device="cpu")
+            models = load(settings)
+            shadow = Shadow(settings, WorkerStore(Redis.from_url(url), settings, "benchmark"), models)
+            model = next(each for each in models.values() if each.descriptor.name == "small-t2v-vdmini")
+            waits, steps = _measure(shadow, model, times)
+            shadow.close()
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
+            processes.close()
+    command = f"OMP_NUM_THREADS=1 python benchmarks/shadow_wait.py --times {times}"
+    found = {"times": times, "wait_seconds": _summary(waits), "step_seconds": _summary(steps)}
+    print(json.dumps(provenance(command) | found, indent=2))
 
 
-def _wait_until_ready(client: httpx.Client) -> None:
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline:
-        try:
-            if client.get("/readyz").status_code == 200:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.2)
-    raise TimeoutError("the service wasn't ready within 240 s; see what it wrote above")
+def _measure(shadow: Shadow, model: LoadedModel, times: int) -> tuple[list[float], list[float]]:
+    spec = default_spec(model.descriptor)
+    made = model.run(spec, None, lambda _: None)
+    longer = spec.model_copy(update={"num_inference_steps": 16})
+    teacher = teacher_of(model, shadow.models, longer)
+    assert teacher is not None, "the teacher of small-t2v-vdmini is not among the artifacts"  # noqa: S101
+    starts: list[float] = []
+    teacher.engine.pipeline.unet.register_forward_pre_hook(lambda *_: starts.append(time.perf_counter()))
+    shadow.start()
+    moments = random.Random(0)  # noqa: S311  # the same moments each time
+    waits, steps = [], []
+    for _ in range(times):
+        shadow.offer(Served("0" * 32, model, longer, None, made.frames, 1.0))
+        while len(starts) < 3:
+            time.sleep(0.001)
+        time.sleep(moments.uniform(0, 0.8))
+        came = time.perf_counter()
+        with shadow.paused():
+            waits.append(time.perf_counter() - came)
+            steps += [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+            starts.clear()
+    return waits, steps
+
+
+def _summary(values: Sequence[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    found = {"median": median(ordered), "p95": ordered[int(0.95 * len(ordered))], "most": ordered[-1]}
+    return {name: round(value, 4) for name, value in found.items()}
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=60)
-    main(parser.parse_args().jobs)
+    parser.add_argument("--times", type=int, default=60)
+    main(parser.parse_args().times)
