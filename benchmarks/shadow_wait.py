@@ -12,6 +12,7 @@ import random
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -67,7 +68,7 @@ def _measure(shadow: Shadow, model: LoadedModel, times: int) -> tuple[list[float
         came = time.perf_counter()
         with shadow.paused():
             waits.append(time.perf_counter() - came)
-            steps += [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+            steps += [later - earlier for earlier, later in pairwise(starts)]
             starts.clear()
     return waits, steps
 
