@@ -40,10 +40,12 @@ class Generation:
     Args:
         frames: uint8 RGB [F, H, W, 3].
         seconds: wall time of each of `STAGES`.
+        finite: whether the decoder gave numbers alone; a NaN or infinity is black in `frames`.
     """
 
     frames: NDArray[np.uint8]
     seconds: dict[str, float]
+    finite: bool = True
 
 
 @dataclass
@@ -200,12 +202,13 @@ class Engine:
             clock.mark()
             with attention_kernel(self.runtime), in_chunks(self.pipeline.vae, self._chunks, lambda: report(0.9)):
                 made = self.family.generate(self.pipeline, inputs, step_done)
-            frames = to_host(made, as_bytes=self.runtime.on_device)
+            finite = bool(made.isfinite().all())
+            frames = to_host(made if finite else made.nan_to_num(0, 0, 0), as_bytes=self.runtime.on_device)
             clock.mark()
         finally:
             hook.remove()
         report(1.0)
-        return Generation(to_bytes(frames), clock.seconds())
+        return Generation(to_bytes(frames), clock.seconds(), finite)
 
 
 def to_host(frames_F3HW: Tensor, *, as_bytes: bool) -> NDArray[Any]:

@@ -5,6 +5,8 @@ diffusers. The unit is the R-A pair (arXiv 2411.18375, section 4): a ResBlock wi
 after it, named after the ResBlock.
 """
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -85,6 +87,14 @@ class PruningPlan:
     def to_dict(self) -> dict[str, list[str]]:
         """The plan as plain data for JSON or YAML."""
         return {"removed": list(self.removed)}
+
+    @property
+    def sha256(self) -> str:
+        """Hash that two plans share when they remove the same blocks, in whatever order those were given.
+
+        It is taken over the names as compact JSON, in the order in which the teacher runs them.
+        """
+        return hashlib.sha256(json.dumps(self.removed, separators=(",", ":")).encode()).hexdigest()
 
     def removes(self, name: str) -> bool:
         """Whether a block goes, alone or with its stage."""

@@ -248,7 +248,7 @@ def test_plans_by_name_and_by_order_fit(teacher: Engine) -> None:
 
 def test_a_worker_runs_a_job_of_it(runs: Path, usual: dict[str, NDArray[np.uint8]]) -> None:
     from vdmini_serve.contract.settings import Settings
-    from vdmini_serve.worker.models import load
+    from vdmini_serve.worker.shelf import load
     from vdmini_serve.worker.warmup import default_spec
 
     models = load(Settings(artifacts=(runs / "tiny-vdmini",), device="cpu"))

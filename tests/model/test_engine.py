@@ -42,6 +42,22 @@ def test_every_stage_is_timed(teacher_engine: Engine, conditions: dict[str, Any]
     assert all(value > 0 for value in seconds.values())
 
 
+def test_values_that_are_no_numbers_are_told_and_black(teacher_engine: Engine, conditions: dict[str, Any]) -> None:
+    last = teacher_engine.pipeline.vae.decoder.conv_out
+    kept = last.bias.detach().clone()
+    asked = arguments(teacher_engine, conditions)
+    try:
+        with torch.no_grad():
+            last.bias[0] = float("nan")
+        made = teacher_engine.generate(**asked)
+    finally:
+        with torch.no_grad():
+            last.bias.copy_(kept)
+    assert not made.finite
+    assert not made.frames[..., 0].any()
+    assert teacher_engine.generate(**asked).finite
+
+
 def test_the_engine_equals_the_plain_pipeline(teacher_engine: Engine, conditions: dict[str, Any]) -> None:
     asked = arguments(teacher_engine, conditions)
     made = teacher_engine.generate(**asked).frames

@@ -1,5 +1,6 @@
 """Which plans are accepted, and what is said of those that are not."""
 
+import hashlib
 import subprocess
 import sys
 
@@ -194,3 +195,11 @@ def test_vdmini_says_what_it_does_not_have():
 
     with pytest.raises(AttributeError, match="nonsense"):
         _ = vdmini.nonsense
+
+
+def test_two_plans_share_a_hash_only_when_they_remove_the_same_blocks() -> None:
+    names = ("down_blocks.0.resnets.1", "up_blocks.3.resnets.1")
+    assert PruningPlan(names).sha256 == PruningPlan(names[::-1]).sha256
+    hashes = {PruningPlan(removed).sha256 for removed in ((), names[:1], names[1:], names)}
+    assert len(hashes) == 4
+    assert PruningPlan().sha256 == hashlib.sha256(b"[]").hexdigest()

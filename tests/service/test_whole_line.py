@@ -98,9 +98,8 @@ def test_the_first_job_already_knows_the_measured_baseline(service, clip):
 
 
 def test_no_baseline_is_made_up_for_work_that_the_teacher_never_did(service):
-    job = service.job(
-        service.client.post("/v1/t2v", json={"prompt": PROMPT, "num_inference_steps": 8}).headers["x-vdmini-job"]
-    )
+    fields = {"prompt": PROMPT, "num_inference_steps": 8, "guidance_scale": 1}  # no other test does it: none is re-run
+    job = service.job(service.client.post("/v1/t2v", json=fields).headers["x-vdmini-job"])
     assert (job["baseline_seconds"], job["baseline_samples"], job["speedup"]) == (None, None, None)
 
 
@@ -245,6 +244,13 @@ def test_metrics_tell_baseline_speedup_queues_workers_and_models(service, clip):
     assert service.metric("vdmini_workers") == 1
     assert service.metric("vdmini_model_info") == len(service.client.get("/v1/models").json())
     assert "vdmini_queue_jobs{" in service.client.get("/metrics").text
+
+
+def test_an_idle_worker_re_runs_finished_jobs_on_the_teacher(service, clip, eventually):
+    eventually(lambda: service.metric("vdmini_shadow_runs_total", task="t2v", outcome="compared") >= 1, seconds=60)
+    eventually(lambda: service.metric("vdmini_shadow_drift_count", task="t2v", metric="ssim") >= 1, seconds=5)
+    assert service.metric("vdmini_shadow_speedup_ratio_sum", task="t2v") > 0
+    assert service.metric("vdmini_escalations_total") == 0
 
 
 def test_the_documentation_names_every_route_and_field(service):

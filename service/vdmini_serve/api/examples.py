@@ -48,6 +48,8 @@ JOB: dict[str, Any] = {
     "size_bytes": 5120,
     "sha256": SHA256,
     "error": None,
+    "escalated": False,
+    "escalation_reason": None,
     "webhook": None,
 }
 QUEUED_JOB: dict[str, Any] = {

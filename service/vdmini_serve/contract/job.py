@@ -1,7 +1,7 @@
 """A job as clients see it, and its form in Redis. How it changes is left to `contract.transitions`."""
 
 import json
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
@@ -16,6 +16,8 @@ JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 FINISHED: tuple[JobStatus, ...] = ("succeeded", "failed", "cancelled")
 ENGINE_STAGES = ("encode", "denoise", "decode")
 STAGES = ("queue", *ENGINE_STAGES, "mp4", "total")
+EscalationReason = Literal["not_finite", "one_colour", "still", "flicker"]
+ESCALATION_REASONS: tuple[EscalationReason, ...] = get_args(EscalationReason)
 
 
 class Job(Record):
@@ -61,11 +63,16 @@ class Job(Record):
     baseline_samples: int | None = Field(description="runs behind baseline_seconds")
     baseline_age_seconds: float | None = Field(description="age of the newest of those runs when this job finished")
     speedup: float | None = Field(
-        description="baseline_seconds / this job's encode + denoise + decode; null when unknown"
+        description="baseline_seconds / this job's encode + denoise + decode (+ discarded); null when unknown"
     )
     device: str | None = Field(description="what it ran on")
     size_bytes: int | None = Field(description="size of the MP4")
     sha256: str | None = Field(description="hash of the MP4")
+    escalated: bool = Field(
+        description="whether the compressed model's clip failed the check and the teacher made this one instead; "
+        "`model`, `variant` and `timings` are then the teacher's, `timings.discarded` is what the first clip took"
+    )
+    escalation_reason: EscalationReason | None = Field(description="what was wrong with the compressed model's clip")
     error: Problem | None = Field(description="why it failed")
     webhook: WebhookDelivery | None = Field(default=None, description="of the request's webhook_url, when it had one")
 
@@ -125,10 +132,11 @@ def owner_of(fields: dict[str, str]) -> str:
 def decode_job(fields: dict[str, str]) -> Job:
     """The client's view of a job's Redis hash."""
     spec = decode_spec(fields).model_dump(include=set(_SPEC_FIELDS))
-    result = json.loads(fields.get("result", "{}"))
+    result = JobResult.model_validate(json.loads(fields.get("result", "{}"))).model_dump()
+    made_by = {name: value for name in ("model", "variant") if (value := result.pop(name)) is not None}
     error = fields.get("error")
     return Job(
-        **spec,
+        **(spec | made_by),
         id=fields["id"],
         status=fields["status"],
         progress=float(fields["progress"]),
@@ -143,7 +151,7 @@ def decode_job(fields: dict[str, str]) -> Job:
         expires_at=_number(fields.get("expires_at")),
         error=Problem.model_validate_json(error) if error else None,
         webhook=decode_delivery(fields),
-        **JobResult.model_validate(result).model_dump(),
+        **result,
     )
 
 
@@ -158,6 +166,10 @@ class JobResult(Record):
     device: str | None = Field(default=None, description="see Job")
     size_bytes: int | None = Field(default=None, description="see Job")
     sha256: str | None = Field(default=None, description="see Job")
+    model: str | None = Field(default=None, description="who made the clip")
+    variant: str | None = Field(default=None, description="its variant")
+    escalated: bool = Field(default=False, description="see Job")
+    escalation_reason: EscalationReason | None = Field(default=None, description="see Job")
 
 
 def _number(text: str | None) -> float | None:

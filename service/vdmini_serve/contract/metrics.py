@@ -41,6 +41,12 @@ factor of 2 apart below two minutes, so that a speed-up of 1.5 shows in the quan
 WAIT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200)
 """An idle worker starts within milliseconds; a queue of big jobs lasts minutes."""
 
+RATIO_BUCKETS = (0.25, 0.5, 0.67, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 4, 6, 8, 12, 16, 32)
+"""Close around 1, where a compressed model begins to be slower; few-step students reach beyond 10."""
+
+DRIFT_BUCKETS = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1, 1.05, 1.25, 1.5, 2, 4, 10, 15, 20, 25, 30, 35, 40, 50)
+"""One family has one set of buckets: up to 1 for the ssim, around 1 for the ratio of motions, from 10 for the psnr."""
+
 
 @dataclass(frozen=True)
 class Family:
@@ -91,6 +97,33 @@ QUEUE_JOBS = Family("vdmini_queue_jobs", "gauge", "Jobs waiting in the broker, a
 WORKERS = Family(
     "vdmini_workers", "gauge", "Workers that give signs of life; stalled ones idle beside a waiting job.", ("state",)
 )
+ESCALATIONS = Family(
+    "vdmini_escalations_total",
+    "counter",
+    "Clips of compressed models that failed the check, so that the teacher was asked instead.",
+    ("task", "reason"),
+)
+SHADOW_RUNS = Family(
+    "vdmini_shadow_runs_total",
+    "counter",
+    "Re-runs of finished jobs on the teacher: compared, or preempted by real work.",
+    ("task", "model", "outcome"),
+)
+SHADOW_SPEEDUP = Family(
+    "vdmini_shadow_speedup_ratio",
+    "histogram",
+    "Engine seconds of the teacher's re-run over those of the very job that was served.",
+    ("task", "model"),
+    RATIO_BUCKETS,
+)
+SHADOW_DRIFT = Family(
+    "vdmini_shadow_drift",
+    "histogram",
+    "Served clip beside the teacher's of the same input and seed: psnr in dB, at most 60; ssim, 1 where equal; motion, "
+    "mean step of the served clip over the teacher's.",
+    ("task", "model", "metric"),
+    DRIFT_BUCKETS,
+)
 REJECTED = Family("vdmini_rejected_total", "counter", "Requests answered with a problem.", ("reason",))
 WEBHOOK_DELIVERIES = Family(
     "vdmini_webhook_deliveries_total",
@@ -112,6 +145,7 @@ FAMILIES = (
     *(QUEUE_JOBS, WORKERS, REJECTED, MODEL_INFO),
     *(RESULTS_REMOVED, RESULTS_BYTES),
     WEBHOOK_DELIVERIES,
+    *(ESCALATIONS, SHADOW_RUNS, SHADOW_SPEEDUP, SHADOW_DRIFT),
 )
 
 OUTCOMES = ("succeeded", "failed", "cancelled")

@@ -52,6 +52,7 @@ class ProblemKind(StrEnum):
     STORE_UNAVAILABLE = "store-unavailable"
     WORKER_LOST = "worker-lost"
     OUT_OF_MEMORY = "out-of-memory"
+    IMPLAUSIBLE_CLIP = "implausible-clip"
     STORAGE_FULL = "storage-full"
     RESULTS_UNAVAILABLE = "results-unavailable"
     RESULT_DAMAGED = "result-damaged"
@@ -85,6 +86,7 @@ STATUS: dict[ProblemKind, int] = {
     ProblemKind.INTERNAL_ERROR: 500,
     ProblemKind.WORKER_LOST: 500,
     ProblemKind.RESULT_DAMAGED: 500,
+    ProblemKind.IMPLAUSIBLE_CLIP: 500,
     ProblemKind.NO_MODEL_LOADED: 503,
     ProblemKind.STORE_UNAVAILABLE: 503,
     ProblemKind.RESULTS_UNAVAILABLE: 503,

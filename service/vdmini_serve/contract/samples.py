@@ -4,10 +4,11 @@ Engine seconds are image or text encoding, denoising and decoding; queueing and 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 
+from vdmini_serve.contract.job import ENGINE_STAGES
 from vdmini_serve.contract.model import ModelDescriptor
 from vdmini_serve.contract.request import JobSpec
 
@@ -83,6 +84,11 @@ class Timing:
     seconds: float
     samples: int
     measured_at: float
+
+
+def engine_seconds(stages: Mapping[str, float]) -> float:
+    """The part of a job that compression can speed up."""
+    return sum(stages[stage] for stage in ENGINE_STAGES)
 
 
 def encode_sample(seconds: float, at: float) -> str:

@@ -163,6 +163,15 @@ class Settings(BaseSettings):
     baseline_max_age_seconds: float = Field(
         default=86_400, gt=0, description="an older baseline is measured again at the next start"
     )
+    check_clips: bool = Field(
+        default=True, description="whether a clip that no working model makes is made again by the teacher, or fails"
+    )
+    shadow_share: float = Field(
+        default=0.05, ge=0, le=1, description="share of vdmini jobs that an idle worker re-runs on the teacher"
+    )
+    shadow_idle_seconds: float = Field(
+        default=2, ge=0, description="how long a worker has nothing to do before it re-runs a job"
+    )
 
     @field_validator("artifacts", mode="before")
     @classmethod

@@ -25,6 +25,7 @@ from vdmini_serve.contract.settings import Settings
 from vdmini_serve.results.scratch import remove_partial
 from vdmini_serve.worker.models import artifact_folders, chosen_runtime, verified
 from vdmini_serve.worker.runner import Runner
+from vdmini_serve.worker.shadow import Shadow
 from vdmini_serve.worker.shelf import Shelf, load
 from vdmini_serve.worker.store import WorkerStore
 from vdmini_serve.worker.warmup import warm_up
@@ -52,6 +53,7 @@ class Child:
         self.store = WorkerStore(Redis.from_url(settings.jobs_url.get_secret_value()), settings, owner)
         self.beat = WorkerBeat(id=owner, state="loading", models=(), at=0)
         self.runner: Runner | None = None
+        self.shadow: Shadow | None = None
 
     def start(self) -> None:
         """Load, measure, and give signs of life from now on."""
@@ -61,22 +63,25 @@ class Child:
         if not shelf:
             verified(())  # says that there is nothing to serve
         self._say("warming")
-        self.runner = Runner(self.settings, self.store, shelf)
+        self.shadow = Shadow(self.settings, self.store, shelf)
+        self.runner = Runner(self.settings, self.store, shelf, shadow=self.shadow)
         self.settings.results_dir.mkdir(parents=True, exist_ok=True)
         remove_partial(self.settings.scratch_dir, older_than_seconds=self.settings.result_grace_seconds)
         self.runner.delivery.warm_up()
         warm_up(shelf, self.runner.baselines, self.settings)
         device = shelf[next(iter(shelf))].device
-        self._say("idle", models=tuple(shelf), device=device)
         self._announce()
+        self._say("idle", device=device)
+        self.shadow.start()
 
     def run(self, job_id: str) -> None:
         """Run a job."""
-        if self.runner is None:
+        if self.runner is None or self.shadow is None:
             raise RuntimeError("the child got a job before its models were loaded")
         self._say("busy")
         try:
-            self.runner.run(job_id)
+            with self.shadow.paused():
+                self.runner.run(job_id)
         finally:
             self._say("idle")
 
@@ -100,6 +105,8 @@ class Child:
 
     def stop(self) -> None:
         """Finish what is being written, and leave the list of workers."""
+        if self.shadow is not None:
+            self.shadow.close()
         if self.runner is not None:
             self.runner.aftermath.close()
         self.store.retire()

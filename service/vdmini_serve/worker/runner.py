@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from vdmini_serve.contract import metrics
-from vdmini_serve.contract.job import ENGINE_STAGES, JobResult
+from vdmini_serve.contract.job import JobResult
 from vdmini_serve.contract.problem import Problem, ProblemError, ProblemKind, problem
-from vdmini_serve.contract.samples import sample_key
+from vdmini_serve.contract.request import JobSpec
+from vdmini_serve.contract.samples import engine_seconds, sample_key
 from vdmini_serve.contract.settings import Settings
 from vdmini_serve.results.store import open_store
 from vdmini_serve.worker.aftermath import Aftermath
 from vdmini_serve.worker.baseline import BaselineStore
 from vdmini_serve.worker.delivery import Delivered, Delivery
+from vdmini_serve.worker.escalation import Clip, checked_clip
 from vdmini_serve.worker.models import LoadedModel
+from vdmini_serve.worker.shadow import Served, Shadow
 from vdmini_serve.worker.still import write_still
 from vdmini_serve.worker.store import Claim, WorkerStore
 
@@ -46,9 +49,18 @@ class Runner:
         settings: where results go, how often to renew the lease.
         store: the jobs.
         models: by name.
+        shadow: is offered what was served; nothing is re-run without it.
     """
 
-    def __init__(self, settings: Settings, store: WorkerStore, models: Mapping[str, LoadedModel]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: WorkerStore,
+        models: Mapping[str, LoadedModel],
+        *,
+        shadow: Shadow | None = None,
+    ) -> None:
+        self.shadow = shadow
         self.settings, self.store, self.models = settings, store, models
         self.baselines = BaselineStore(store.redis)
         self.delivery = Delivery(settings, open_store(settings))
@@ -70,9 +82,9 @@ class Runner:
             held.enter_context(self._lease(claim))
             started = time.perf_counter()
             model = self._model(claim)
-            generation = self._generate(model, claim)
+            clip = self._clip(model, claim)
             generated = time.perf_counter() - started
-            self.aftermath.submit(partial(self._store, held.pop_all(), model, claim, generation, generated))
+            self.aftermath.submit(partial(self._store, held.pop_all(), claim, clip, generated))
 
     @contextmanager
     def _answering(self, claim: Claim) -> Iterator[None]:
@@ -106,20 +118,35 @@ class Runner:
             raise ProblemError(ProblemKind.NO_MODEL_LOADED, detail)
         return model
 
-    def _store(
-        self, held: ExitStack, model: LoadedModel, claim: Claim, generation: "Generation", generated_seconds: float
-    ) -> None:
+    def _clip(self, model: LoadedModel, claim: Claim) -> Clip:
+        if not self.settings.check_clips:
+            return Clip(model, self._generate(model, claim))
+        return checked_clip(
+            model,
+            claim.spec,
+            claim.image,
+            models=self.models,
+            generate=lambda each: self._generate(each, claim),
+            on_escalation=lambda reason: self.store.count(
+                metrics.increment(metrics.ESCALATIONS, (claim.spec.task, reason))
+            ),
+        )
+
+    def _store(self, held: ExitStack, claim: Claim, clip: Clip, generated_seconds: float) -> None:
         """Write the MP4 and commit it; the job's lease is in `held`."""
         with held:
-            stages = dict(generation.seconds)
-            delivered = self.delivery.deliver(claim.id, claim.attempt, partial(_write, generation, claim))
-            self.delivery.add_still(claim.id, claim.attempt, partial(write_still, generation.frames[0]))
+            model, stages = clip.model, clip.stages
+            delivered = self.delivery.deliver(claim.id, claim.attempt, partial(_write, clip, claim.spec))
+            self.delivery.add_still(claim.id, claim.attempt, partial(write_still, clip.generation.frames[0]))
             stages["mp4"] = delivered.seconds
-            observed = _observations(claim, stages, generated_seconds + stages["mp4"])
-            result = self._result(model, claim, stages, delivered)
+            observed = _observations(claim, clip, stages, generated_seconds + stages["mp4"])
+            result = self._result(clip, claim, stages, delivered)
             if not self.store.finish(claim, "succeeded", result=result, increments=observed):
                 raise LostClaimError(claim.id)
             self.baselines.add(sample_key(model.descriptor, claim.spec, model.device), engine_seconds(stages))
+            if self.shadow is not None and clip.reason is None:
+                frames = clip.generation.frames
+                self.shadow.offer(Served(claim.id, model, claim.spec, claim.image, frames, engine_seconds(stages)))
 
     def _generate(self, model: LoadedModel, claim: Claim) -> "Generation":
         from vdmini.engine import VideoInterrupted  # imports torch
@@ -138,7 +165,8 @@ class Runner:
         except VideoInterrupted:
             raise (CancelledError if answers == ["cancel"] else LostClaimError)(claim.id) from None
 
-    def _result(self, model: LoadedModel, claim: Claim, stages: Mapping[str, float], delivered: Delivered) -> JobResult:
+    def _result(self, clip: Clip, claim: Claim, stages: Mapping[str, float], delivered: Delivered) -> JobResult:
+        model = clip.model
         key = sample_key(model.descriptor, claim.spec, model.device)
         baseline = self.baselines.timing(key.of_teacher)
         now = time.time()
@@ -147,10 +175,14 @@ class Runner:
             baseline_seconds=baseline.seconds if baseline else None,
             baseline_samples=baseline.samples if baseline else None,
             baseline_age_seconds=max(0.0, now - baseline.measured_at) if baseline else None,
-            speedup=baseline.seconds / engine_seconds(stages) if baseline else None,
+            speedup=baseline.seconds / (engine_seconds(stages) + clip.discarded_seconds) if baseline else None,
             device=model.device,
             size_bytes=delivered.size_bytes,
             sha256=delivered.sha256,
+            model=model.descriptor.name,
+            variant=model.descriptor.variant,
+            escalated=clip.reason is not None,
+            escalation_reason=clip.reason,
         )
 
     @contextmanager
@@ -174,26 +206,25 @@ class Runner:
             thread.join()
 
 
-def engine_seconds(stages: Mapping[str, float]) -> float:
-    """The part of a job that compression can speed up."""
-    return sum(stages[stage] for stage in ENGINE_STAGES)
+def _write(clip: Clip, spec: JobSpec, path: Path) -> None:
+    from vdmini.plan import PruningPlan  # the API image has no model package
+    from vdmini.video import write_mp4
+
+    made_by = clip.model.descriptor
+    comment = f"model={made_by.name} plan=sha256:{PruningPlan(made_by.removed_blocks).sha256} seed={spec.seed}"
+    write_mp4(clip.generation.frames, path, fps=spec.fps, comment=comment)
 
 
-def _write(generation: "Generation", claim: Claim, path: Path) -> None:
-    from vdmini.video import write_mp4  # the API image has no model package
-
-    comment = f"model={claim.spec.model} seed={claim.spec.seed}"
-    write_mp4(generation.frames, path, fps=claim.spec.fps, comment=comment)
-
-
-def _observations(claim: Claim, stages: Mapping[str, float], run_seconds: float) -> list[metrics.Increment]:
+def _observations(claim: Claim, clip: Clip, stages: Mapping[str, float], run_seconds: float) -> list[metrics.Increment]:
+    """Latency and wait count for the variant that was asked for, stages for the one that took them."""
     spec = claim.spec
     labels = (spec.task, spec.variant)
     size = (*labels, spec.size, str(spec.num_inference_steps))
     increments = metrics.observe(metrics.JOB_LATENCY, size, run_seconds)
     increments += metrics.observe(metrics.QUEUE_WAIT, labels, claim.queued_seconds)
     for stage, seconds in stages.items():
-        increments += metrics.observe(metrics.STAGE, (stage, *labels), seconds)
+        variant = spec.variant if stage == "discarded" else clip.model.descriptor.variant
+        increments += metrics.observe(metrics.STAGE, (stage, spec.task, variant), seconds)
     return increments
 
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 from redis import Redis
 
 from vdmini_serve.contract import keys, metrics, transitions
-from vdmini_serve.contract.job import JobResult, JobStatus, decode_spec
+from vdmini_serve.contract.job import ESCALATION_REASONS, JobResult, JobStatus, decode_spec
 from vdmini_serve.contract.model import ModelDescriptor, WorkerBeat
 from vdmini_serve.contract.problem import Problem, attempts_used_up, queued_too_long
 from vdmini_serve.contract.request import JobSpec
@@ -102,6 +102,13 @@ class WorkerStore:
         _log(status if finished else "lost", claim, seconds=round(time.time() - claim.created_at, 4))
         return finished
 
+    def count(self, increments: Sequence[metrics.Increment]) -> None:
+        """Add to metrics that belong to no job's last state."""
+        pipeline = self.redis.pipeline()
+        for field, amount in increments:
+            pipeline.hincrbyfloat(keys.METRICS, field, amount)
+        pipeline.execute()
+
     def publish_models(self, descriptors: Sequence[ModelDescriptor], *, gone: Iterable[str] = ()) -> None:
         """Tell the API what is loaded; counters of its jobs start at 0, so that rates see the first one.
 
@@ -116,6 +123,9 @@ class WorkerStore:
             pipeline.hset(keys.MODELS, each.name, each.model_dump_json())
             for status in metrics.OUTCOMES:
                 for field, _ in metrics.outcome(each.task, each.variant, status):
+                    pipeline.hincrbyfloat(keys.METRICS, field, 0)
+            for reason in ESCALATION_REASONS:
+                for field, _ in metrics.increment(metrics.ESCALATIONS, (each.task, reason)):
                     pipeline.hincrbyfloat(keys.METRICS, field, 0)
         pipeline.execute()
 

@@ -10,11 +10,10 @@ from PIL import Image
 
 from vdmini_serve.contract.model import ModelDescriptor
 from vdmini_serve.contract.request import EXAMPLE_PROMPT, JobSpec
-from vdmini_serve.contract.samples import sample_key
+from vdmini_serve.contract.samples import engine_seconds, sample_key
 from vdmini_serve.contract.settings import Settings
 from vdmini_serve.worker.baseline import BaselineStore
 from vdmini_serve.worker.models import LoadedModel
-from vdmini_serve.worker.runner import engine_seconds
 
 log = logging.getLogger(__name__)
 
