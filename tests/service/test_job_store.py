@@ -81,6 +81,14 @@ def test_a_job_goes_from_queued_over_running_to_succeeded_and_is_counted_once(wo
     assert (outcomes(redis, "succeeded"), outcomes(redis, "failed")) == (1, 0)
 
 
+def test_finishing_twice_in_one_attempt_is_confirmed_and_counted_once(worker, other, accepted, redis):
+    claim = worker.claim(JOB)
+    assert claim is not None
+    assert worker.finish(claim, "succeeded", result=JobResult(sha256="x", size_bytes=3))
+    assert worker.finish(claim, "succeeded", result=JobResult(sha256="x", size_bytes=3))  # its answer had been lost
+    assert outcomes(redis, "succeeded") == 1
+
+
 def test_a_redelivered_message_of_a_job_that_lives_elsewhere_is_dropped(worker, other, accepted):
     assert worker.claim(JOB) is not None
     assert other.claim(JOB) is None

@@ -8,6 +8,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from vdmini_serve.api.store import ApiStore
+from vdmini_serve.api.stray import StrayJobs
 from vdmini_serve.contract.broker import publish
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ async def publish_job(store: ApiStore, app: Celery, job_id: str, task: str) -> N
 
 async def reap(store: ApiStore, app: Celery) -> None:
     """Look for lost jobs until cancelled."""
+    stray = StrayJobs(store, app)
     while True:
         await asyncio.sleep(store.settings.heartbeat_seconds)
         try:
@@ -28,5 +30,8 @@ async def reap(store: ApiStore, app: Celery) -> None:
                 if await store.recover(job_id):
                     log.warning("job %s is published again", job_id)
                     await publish_job(store, app, job_id, (await store.get(job_id)).task)
+            for job_id in await stray.find():
+                log.warning("job %s had no message any more and is published again", job_id)
+                await publish_job(store, app, job_id, (await store.get(job_id)).task)
         except (RedisError, OperationalError) as error:
             log.warning("cannot look for lost jobs: %s", error)

@@ -23,6 +23,8 @@ SAMPLES = "vdmini:samples"
 """Set of the keys of all engine timings."""
 FINISHED_CHANNEL = "vdmini:finished"
 """Channel on which the ids of finished jobs are announced."""
+QUEUES_PATTERN = "vdmini.*"
+"""Glob of the names of all queues in the broker's database."""
 
 Lane = Literal["normal"]
 

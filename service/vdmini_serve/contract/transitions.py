@@ -74,10 +74,14 @@ return 'ok'
 """
 
 # KEYS job. ARGV id, attempt, status, now, result or '', error or '', metric, amount, ...
-# Returns 1, or 0 when the job is no longer this attempt's.
+# Returns 1, also when this attempt has finished it so before: the answer was lost and the client library asks again.
+# Returns 0 when the job is no longer this attempt's.
 FINISH = (
     _PRELUDE
     + """
+if redis.call('HGET', KEYS[1], 'status') == ARGV[3] and redis.call('HGET', KEYS[1], 'attempts') == ARGV[2] then
+  return 1
+end
 if redis.call('HGET', KEYS[1], 'status') ~= 'running' or redis.call('HGET', KEYS[1], 'attempts') ~= ARGV[2] then
   return 0
 end
