@@ -9,6 +9,7 @@ import threading
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from celery import Celery
@@ -105,9 +106,14 @@ def create_worker(settings: Settings, owner: str) -> Celery:
         child = Child(settings, owner)
         try:
             child.start()
+        except RedisError as error:
+            log.warning("this child ends and another one loads the models, Redis was away: %s", error)
+            time.sleep(settings.heartbeat_seconds)
+            os._exit(1)  # Celery would send jobs to a child whose start raised, and they would be lost
         except Exception as error:
             log.exception("the models could not be loaded")
-            child.store.redis.set(LOAD_FAILED + owner, str(error), ex=3600)
+            with suppress(RedisError):
+                child.store.redis.set(LOAD_FAILED + owner, str(error), ex=3600)
             os.kill(os.getppid(), signal.SIGTERM)
         children.append(child)
 
