@@ -172,6 +172,7 @@ def running(
         keep_logs: folder that gets the processes' logs.
     """
     with tempfile.TemporaryDirectory(prefix="vdmini-load-", ignore_cleanup_errors=True) as name:
+        former = signal.signal(signal.SIGTERM, _interrupt)
         fleet = _plan(Path(name), apis, workers, artifacts, settings or {}, keep_logs or Path(name))
         try:
             fleet.redis.start()
@@ -184,6 +185,11 @@ def running(
             for each in reversed(fleet.members):
                 if each.process is not None:
                     each.kill()
+            signal.signal(signal.SIGTERM, former)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _plan(
