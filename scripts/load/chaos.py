@@ -65,14 +65,18 @@ def unleash(fleet: Fleet, options: argparse.Namespace) -> tuple[Tally, Killer]:
 
 
 def recovery(killer: Killer) -> dict[str, Any]:
-    """How long jobs stayed lost whose worker was killed."""
-    seconds = [each.seconds for each in killer.recoveries if each.seconds is not None]
-    return quantiles(seconds, digits=2) | {
-        "never": sum(each.seconds is None for each in killer.recoveries),
-        "later_than_15": sum(each > RECOVERY_SECONDS for each in seconds),
-        "each": [
-            (each.kind, round(each.seconds, 2) if each.seconds is not None else None) for each in killer.recoveries
-        ],
+    """How long jobs stayed lost whose worker was killed.
+
+    In the calm another worker was ready and nothing else was killed meanwhile; otherwise a worker must load its models
+    first. A job that is taken back waits behind those that are queued.
+    """
+    found = [each for each in killer.recoveries if each.seconds is not None]
+    calm = [each.seconds for each in found if killer.calm(each)]
+    return {
+        "in_the_calm": quantiles(calm, digits=2) | {"later_than_15": sum(each > RECOVERY_SECONDS for each in calm)},
+        "all": quantiles([each.seconds for each in found], digits=2),
+        "never": len(killer.recoveries) - len(found),
+        "each": [(each.kind, "calm" if killer.calm(each) else "", round(each.seconds, 2)) for each in found],
     }
 
 

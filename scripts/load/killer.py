@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fleet import Fleet, Member
 from redis import Redis
@@ -22,6 +22,10 @@ KINDS = ("child", "worker", "api", "redis")
 DOWN_SECONDS = (0.2, 2.0)
 """Between a death and the restart by the orchestrator."""
 WATCH_SECONDS = 120.0
+LEASE_SECONDS = 10.0
+"""The service's own default."""
+RENEWED_AFTER_SECONDS = 0.3
+"""A lease that was renewed so long after a kill is held by somebody who lives."""
 
 
 @dataclass
@@ -31,12 +35,16 @@ class Recovery:
     Args:
         job: its id.
         kind: what was killed.
+        at: Unix time of the kill.
+        other_ready: whether another worker was ready then.
         seconds: from the kill until it ran again, or reached its last state; None when it did neither.
     """
 
     job: str
     kind: str
-    seconds: float | None
+    at: float
+    other_ready: bool
+    seconds: float | None = None
 
 
 @dataclass
@@ -47,12 +55,14 @@ class Killer:
         fleet: what may be killed.
         dice: chooses.
         deaths: what was killed, in order.
+        times: Unix times of these kills.
         recoveries: of jobs that lost their worker.
     """
 
     fleet: Fleet
     dice: random.Random
     deaths: list[str] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
     recoveries: list[Recovery] = field(default_factory=list)
     watchers: list[threading.Thread] = field(default_factory=list)
 
@@ -72,6 +82,7 @@ class Killer:
         """Kill one of a kind, and start it again after a moment."""
         victim = self._victim(kind)
         running = self._running_jobs() if kind in ("child", "worker") else {}
+        other_ready = bool(running) and self.fleet.ready_workers() > 1
         child = victim.child() if kind == "child" else None
         if kind == "child" and child is None:
             return self.kill("worker")  # it is starting just now
@@ -86,7 +97,9 @@ class Killer:
                 victim.start()
         log.info("killed %s (%s)", victim.name, kind)
         self.deaths.append(f"{kind} {victim.name}")
-        watcher = threading.Thread(target=self._watch, args=(kind, at, running), daemon=True)
+        self.times.append(at)
+        lost = {job: (attempt, Recovery(job, kind, at, other_ready)) for job, attempt in running.items()}
+        watcher = threading.Thread(target=self._watch, args=(lost,), daemon=True)
         watcher.start()
         self.watchers.append(watcher)
         return None
@@ -109,24 +122,34 @@ class Killer:
             return {each: int(attempts) for each, (status, attempts) in found.items() if status == "running"}
         return {}
 
-    def _watch(self, kind: str, at: float, running: dict[str, int]) -> None:
-        """Follow the jobs until each has finished in its attempt, and so was not lost, or has another one."""
+    def calm(self, recovery: Recovery) -> bool:
+        """Whether another worker was ready, and nothing else was killed until the job ran again."""
+        until = recovery.at + (recovery.seconds or WATCH_SECONDS)
+        return recovery.other_ready and not any(recovery.at < time < until for time in self.times)
+
+    def _watch(self, running: dict[str, tuple[int, Recovery]]) -> None:
+        """Follow jobs until each has another attempt, or turns out to be in other hands than the victim's."""
         left, deadline = dict(running), time.monotonic() + WATCH_SECONDS
         with Redis.from_url(self.fleet.jobs_url, decode_responses=True) as redis:
             while left and time.monotonic() < deadline:
-                for job in list(left):
+                for job, (attempt, recovery) in list(left.items()):
                     with contextlib.suppress(RedisError):
-                        self._look(redis, job, kind, at, left)
+                        if self._look(redis, attempt, recovery):
+                            del left[job]
                 time.sleep(0.05)
-        self.recoveries.extend(Recovery(job, kind, None) for job in left)
+        self.recoveries.extend(recovery for _, recovery in left.values())
 
-    def _look(self, redis: "Redis", job: str, kind: str, at: float, left: dict[str, int]) -> None:
-        fields = redis.hgetall(keys.job_key(job))
-        started, attempts = float(fields["started_at"]), int(fields["attempts"])
-        if attempts > left[job]:
-            self.recoveries.append(Recovery(job, kind, started - at))
-        elif fields["status"] in ("queued", "running"):
-            return
-        elif fields["status"] != "succeeded" and float(fields["finished_at"]) - at > 5:  # closed by the reaper
-            self.recoveries.append(Recovery(job, kind, float(fields["finished_at"]) - at))
-        del left[job]
+    def _look(self, redis: "Redis", attempt: int, recovery: Recovery) -> bool:
+        """Note a recovery; true when there is nothing more to look for."""
+        fields = redis.hgetall(keys.job_key(recovery.job))
+        if int(fields["attempts"]) > attempt:
+            seconds = float(fields["started_at"]) - recovery.at
+            self.recoveries.append(replace(recovery, seconds=seconds))
+            return True
+        if fields["status"] in ("succeeded", "failed", "cancelled"):
+            ended = float(fields["finished_at"]) - recovery.at
+            if fields["status"] != "succeeded" and ended > LEASE_SECONDS / 2:  # by the reaper and not by a worker
+                self.recoveries.append(replace(recovery, seconds=ended))
+            return True
+        left = redis.pttl(keys.lease_key(recovery.job)) / 1000
+        return time.time() + left - LEASE_SECONDS > recovery.at + RENEWED_AFTER_SECONDS

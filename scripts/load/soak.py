@@ -3,7 +3,7 @@
 python scripts/load/soak.py --jobs 3000 [--clients 4] [--output FILE.json]
 
 A leak is a slope: resident memory is sampled after the warm-up and a line is fitted. Redis keeps jobs until they
-expire, so its figure is bytes for a job and not nothing. Ends with 1 when a job did not succeed or a slope is too steep.
+expire, so its figure is bytes for a job and not nothing. Ends with 1 when something is wrong or grows too much.
 """
 
 import argparse

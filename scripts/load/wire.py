@@ -5,11 +5,13 @@ import re
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 HANG_SECONDS = 15.0
 """An answer that takes longer counts as a hang."""
+NO_MORE_SECONDS = 4.0
 MOST_BYTES = 2_000_000
 
 
@@ -74,26 +76,37 @@ def as_form(parts: list[tuple[str, bytes]], boundary: str = "b") -> bytes:
 
 
 def send(url: str, shot: Shot) -> Answer:
-    """Send a request and read its answer to the end, at most so many bytes and seconds."""
+    """Send a request and read its answer to the end, at most so many bytes and seconds.
+
+    A service that waits for more of the request is told after a while that there is no more.
+    """
     address = urlsplit(url)
     started = time.monotonic()
     received = bytearray()
     with socket.create_connection((address.hostname, address.port), timeout=HANG_SECONDS) as wire:
-        try:
+        with suppress(ConnectionError):  # refused while we sent; the answer may be there all the same
             wire.sendall(shot.request)
-            wire.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # refused while we sent; the answer may be there all the same
+        wire.settimeout(NO_MORE_SECONDS)
         try:
-            while len(received) < MOST_BYTES and (part := wire.recv(65536)):
+            part = _first(wire)
+            while part and len(received) < MOST_BYTES and time.monotonic() - started < HANG_SECONDS:
                 received += part
-                if time.monotonic() - started > HANG_SECONDS:
-                    return Answer(None, time.monotonic() - started)
+                part = wire.recv(65536)
         except TimeoutError:
-            return Answer(None, time.monotonic() - started)
-        except ConnectionResetError:
-            pass
+            if not received:  # otherwise it was answered, and the connection is kept for another request
+                return Answer(None, time.monotonic() - started)
+        except ConnectionError:
+            pass  # what was received before counts
     return _read(bytes(received), time.monotonic() - started)
+
+
+def _first(wire: socket.socket) -> bytes:
+    try:
+        return wire.recv(65536)
+    except TimeoutError:
+        wire.settimeout(HANG_SECONDS - NO_MORE_SECONDS)
+        wire.shutdown(socket.SHUT_WR)
+        return wire.recv(65536)
 
 
 def _read(received: bytes, seconds: float) -> Answer:

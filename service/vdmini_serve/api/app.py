@@ -9,6 +9,7 @@ from PIL import Image
 from redis.asyncio import Redis
 
 from vdmini_serve.api import errors, generate, health, jobs, models
+from vdmini_serve.api.allocator import give_back_large_blocks
 from vdmini_serve.api.finished import FinishedJobs
 from vdmini_serve.api.reaper import reap
 from vdmini_serve.api.state import Service
@@ -32,6 +33,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         Image.MAX_IMAGE_PIXELS = settings.max_image_pixels
+        give_back_large_blocks()
         celery = create_celery(settings)
         async with Redis.from_url(settings.jobs_url.get_secret_value(), decode_responses=True) as redis:
             store = ApiStore(redis, settings)

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from vdmini_serve.api.state import service_of
@@ -76,6 +77,12 @@ async def _on_store(request: Request, error: Exception) -> Response:
     return answer(found, {"Retry-After": "5"})
 
 
+async def _on_disconnect(request: Request, _error: Exception) -> Response:
+    """Nobody reads this answer; it is no fault of ours, so the log needs no traceback."""
+    log.info("the client of %s left before its body was there", request.url.path)
+    return answer(problem(ProblemKind.BAD_REQUEST, "the connection was closed before the whole body was there"))
+
+
 async def _on_bug(request: Request, error: Exception) -> Response:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return answer(problem(ProblemKind.INTERNAL_ERROR, "the service failed; its log has the traceback"))
@@ -88,4 +95,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_invalid)
     for kind in (RedisError, OperationalError, CeleryError):
         app.add_exception_handler(kind, _on_store)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_bug)
