@@ -24,6 +24,7 @@ from vdmini_serve.contract.model import WorkerBeat
 from vdmini_serve.contract.settings import Settings
 from vdmini_serve.worker.models import chosen_runtime, load, verified
 from vdmini_serve.worker.runner import Runner
+from vdmini_serve.worker.soft_shutdown import end_softly
 from vdmini_serve.worker.store import WorkerStore
 from vdmini_serve.worker.warmup import warm_up
 
@@ -145,6 +146,7 @@ def main(settings: Settings) -> int:
     warnings.filterwarnings("ignore", category=SecurityWarning)  # about root and pickle: messages are JSON only
     owner = secrets.token_hex(8)
     app = create_worker(settings, owner)
+    end_softly(app, settings, owner)
     queues = ",".join(sorted({queue_name(descriptor.task) for descriptor in descriptors}))
     _run_celery(app, ["-Q", queues, "-n", f"{owner}@%h"])
     redis = Redis.from_url(settings.jobs_url.get_secret_value(), decode_responses=True)
