@@ -152,4 +152,4 @@ class Killer:
                 self.recoveries.append(replace(recovery, seconds=ended))
             return True
         left = redis.pttl(keys.lease_key(recovery.job)) / 1000
-        return time.time() + left - LEASE_SECONDS > recovery.at + RENEWED_AFTER_SECONDS
+        return left > 0 and time.time() + left - LEASE_SECONDS > recovery.at + RENEWED_AFTER_SECONDS

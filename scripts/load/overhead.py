@@ -49,9 +49,12 @@ def main(options: argparse.Namespace) -> int:
 
 
 def overhead(client: httpx.Client, jobs: int) -> dict[str, Any]:
-    """Wall time of a request that waits for its clip, less engine and MP4; one job at a time, both tasks in turn."""
+    """Wall time of a request that waits for its clip, less engine and MP4; one job at a time, both tasks in turn.
+
+    The worker's part is what it does outside of all stages, that of the API what is before acceptance and after.
+    """
     left: dict[str, list[float]] = {"i2v": [], "t2v": []}
-    queue: list[float] = []
+    parts: dict[str, list[float]] = {"queue": [], "worker": [], "api": []}
     for number in range(jobs + WARM_UP_JOBS):
         task = ("i2v", "t2v")[number % 2]
         began = time.perf_counter()
@@ -64,9 +67,16 @@ def overhead(client: httpx.Client, jobs: int) -> dict[str, Any]:
         if number >= WARM_UP_JOBS:
             engine = sum(job["timings"][stage] for stage in ("encode", "denoise", "decode", "mp4"))
             left[task].append(wall - engine)
-            queue.append(job["timings"]["queue"])
+            queue, total = job["timings"]["queue"], job["timings"]["total"]
+            parts["queue"].append(queue)
+            parts["worker"].append(total - queue - engine)
+            parts["api"].append(wall - total)
     both = quantiles([*left["i2v"], *left["t2v"]])
-    return both | {task: quantiles(values) for task, values in left.items()} | {"queue": quantiles(queue)}
+    return (
+        both
+        | {task: quantiles(values) for task, values in left.items()}
+        | {"of_which": {part: quantiles(values) for part, values in parts.items()}}
+    )
 
 
 def polls(client: httpx.Client, url: str, options: argparse.Namespace) -> dict[str, Any]:
