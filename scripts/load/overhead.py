@@ -55,11 +55,12 @@ def overhead(client: httpx.Client, jobs: int) -> dict[str, Any]:
     """
     left: dict[str, list[float]] = {"i2v": [], "t2v": []}
     parts: dict[str, list[float]] = {"queue": [], "worker": [], "api": []}
+    image = picture()
     for number in range(jobs + WARM_UP_JOBS):
         task = ("i2v", "t2v")[number % 2]
         began = time.perf_counter()
         if task == "i2v":
-            answer = client.post("/v1/i2v", files={"image": picture()}, data={"seed": str(number)})
+            answer = client.post("/v1/i2v", files={"image": image}, data={"seed": str(number)})
         else:
             answer = client.post("/v1/t2v", json={"prompt": PROMPTS[0], "seed": number})
         wall = time.perf_counter() - began
