@@ -24,6 +24,8 @@ DOWN_SECONDS = (0.2, 2.0)
 WATCH_SECONDS = 120.0
 LEASE_SECONDS = 10.0
 """The service's own default."""
+STALE_SECONDS = 3.0
+"""A lease is renewed every 2 seconds."""
 RENEWED_AFTER_SECONDS = 0.3
 """A lease that was renewed so long after a kill is held by somebody who lives."""
 
@@ -114,13 +116,14 @@ class Killer:
         return self.dice.choice(choice[kind])
 
     def _running_jobs(self) -> dict[str, int]:
-        """Attempt of each running job."""
+        """Attempt of each job that a worker has in hand: one whose lease is stale was lost before."""
+        found: dict[str, int] = {}
         with Redis.from_url(self.fleet.jobs_url, decode_responses=True) as redis, contextlib.suppress(RedisError):
-            found = {
-                each: redis.hmget(keys.job_key(each), "status", "attempts") for each in redis.zrange(keys.ACTIVE, 0, -1)
-            }
-            return {each: int(attempts) for each, (status, attempts) in found.items() if status == "running"}
-        return {}
+            for job in redis.zrange(keys.ACTIVE, 0, -1):
+                status, attempts = redis.hmget(keys.job_key(job), "status", "attempts")
+                if status == "running" and redis.pttl(keys.lease_key(job)) / 1000 > LEASE_SECONDS - STALE_SECONDS:
+                    found[job] = int(attempts)
+        return found
 
     def calm(self, recovery: Recovery) -> bool:
         """Whether another worker was ready, and nothing else was killed until the job ran again."""
