@@ -5,7 +5,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 export PYTHONWARNINGS := ignore
 
-.PHONY: help demo test check format clean
+.PHONY: help demo test check chaos fuzz format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,12 @@ demo: .venv/.ready ## compress the small teachers, serve them, write MP4s and a 
 
 test: .venv/.ready ## run all tests with coverage
 	@unset PYTHONWARNINGS; $(BIN)/coverage erase; OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -n 2 --no-loadscope-reorder && $(BIN)/coverage combine -q && $(BIN)/coverage report --skip-covered
+
+chaos: .venv/.ready ## 1,000 jobs while workers, API and Redis are killed at random; every job is audited (20 min)
+	@$(BIN)/python scripts/load/chaos.py --jobs 1000 --kills 30 --output runs/chaos.json
+
+fuzz: .venv/.ready ## 10,000 generated and hostile requests to a running service (15 min)
+	@$(BIN)/python scripts/load/fuzz.py --requests 10000 --output runs/fuzz.json
 
 check: .venv/.ready ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

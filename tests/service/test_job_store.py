@@ -1,6 +1,7 @@
 """The job store's promises, on a real Redis."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
@@ -15,6 +16,7 @@ from vdmini_serve.contract.job import Job, JobResult
 from vdmini_serve.contract.problem import ProblemError, ProblemKind
 from vdmini_serve.contract.request import JobSpec
 from vdmini_serve.contract.settings import Settings
+from vdmini_serve.worker.soft_shutdown import wait_for_jobs
 from vdmini_serve.worker.store import WorkerStore
 
 T = TypeVar("T")
@@ -79,6 +81,14 @@ def test_a_job_goes_from_queued_over_running_to_succeeded_and_is_counted_once(wo
     assert not worker.finish(claim, "failed")
     assert accepted().status == "succeeded"
     assert (outcomes(redis, "succeeded"), outcomes(redis, "failed")) == (1, 0)
+
+
+def test_finishing_twice_in_one_attempt_is_confirmed_and_counted_once(worker, other, accepted, redis):
+    claim = worker.claim(JOB)
+    assert claim is not None
+    assert worker.finish(claim, "succeeded", result=JobResult(sha256="x", size_bytes=3))
+    assert worker.finish(claim, "succeeded", result=JobResult(sha256="x", size_bytes=3))  # its answer had been lost
+    assert outcomes(redis, "succeeded") == 1
 
 
 def test_a_redelivered_message_of_a_job_that_lives_elsewhere_is_dropped(worker, other, accepted):
@@ -189,3 +199,14 @@ def test_pages_list_every_job_once_newest_first(api, redis):
 
 def test_a_job_as_clients_see_it_has_no_prompt(accepted):
     assert "secret" not in accepted().model_dump_json()
+
+
+def test_a_worker_that_ends_waits_for_the_job_in_its_hands_and_not_for_others(worker, other, accepted, redis):
+    claim = other.claim(JOB)
+    assert claim is not None
+    assert wait_for_jobs(redis, "worker-1", seconds=0)
+    assert not wait_for_jobs(redis, "worker-2", seconds=0.1)
+    threading.Timer(0.1, other.finish, (claim, "succeeded")).start()
+    started = time.monotonic()
+    assert wait_for_jobs(redis, "worker-2", seconds=5)
+    assert time.monotonic() - started < 1

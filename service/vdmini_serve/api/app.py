@@ -9,6 +9,7 @@ from PIL import Image
 from redis.asyncio import Redis
 
 from vdmini_serve.api import errors, events, generate, health, jobs, models, openapi, videos
+from vdmini_serve.api.allocator import give_back_large_blocks
 from vdmini_serve.api.expectations import ExpectationsCache
 from vdmini_serve.api.expiry import Expiry
 from vdmini_serve.api.feeds import JobFeeds
@@ -46,6 +47,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         Image.MAX_IMAGE_PIXELS = settings.max_image_pixels
+        give_back_large_blocks()
         celery = create_celery(settings)
         async with (
             Redis.from_url(settings.jobs_url.get_secret_value(), decode_responses=True) as redis,

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
 
@@ -89,6 +90,12 @@ async def _on_store(_request: Request, error: Exception) -> Response:
     return answer(found, {"Retry-After": "5"})
 
 
+async def _on_disconnect(request: Request, _error: Exception) -> Response:
+    """Nobody reads this answer; it is no fault of ours, so the log needs no traceback."""
+    log.info("the client of %s left before its body was there", request.url.path)
+    return answer(problem(ProblemKind.BAD_REQUEST, "the connection was closed before the whole body was there"))
+
+
 async def _on_bug(request: Request, error: Exception) -> Response:
     request_id = getattr(request.state, "request_id", "")
     log.error("a request failed", exc_info=error, extra={"method": request.method[:20], "request_id": request_id})
@@ -103,4 +110,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_invalid)
     for kind in (RedisError, OperationalError, CeleryError):
         app.add_exception_handler(kind, _on_store)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_bug)

@@ -1,7 +1,9 @@
 """Making a safe picture out of an upload. Which size it must have is left to `api.admission`."""
 
 import io
+import threading
 import warnings
+from contextlib import nullcontext
 
 from PIL import Image, ImageOps
 
@@ -11,6 +13,11 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 SIGNATURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"RIFF": "WEBP"}
 DEEP_MODES = {"I;16": 257, "I;16L": 257, "I;16B": 257, "I": 257}
 """Greys of 16 bits, and what divides them to 8 bits; Pillow's own conversion would clip them to white."""
+SHRINKABLE_MODES = ("L", "LA", "RGB", "RGBA")
+"""Modes that Pillow resizes well, weighing colours by their alpha."""
+LARGE_PIXELS = 4_000_000
+_ONE_LARGE = threading.Lock()
+"""A few kilobytes can unpack to 160 MB of pixels: large uploads are decoded one after the other in a process."""
 
 
 def prepare(upload: bytes, *, width: int, height: int, max_pixels: int) -> bytes:
@@ -53,14 +60,22 @@ def _decode(upload: bytes, kind: str, width: int, height: int, max_pixels: int) 
             raise ProblemError(ProblemKind.IMAGE_TOO_LARGE, _too_many(f"{opened.width}x{opened.height}", max_pixels))
         if kind == "JPEG":
             opened.draft("RGB", (width * 2, height * 2))
-        upright = ImageOps.exif_transpose(opened)
-        rgb = _flatten(upright)
-    fitted = ImageOps.fit(rgb, (width, height), Image.Resampling.LANCZOS)
+        with _ONE_LARGE if opened.width * opened.height > LARGE_PIXELS else nullcontext():
+            fitted = _fit(opened, width, height)
+            opened.close()  # frees the pixels before the next one begins
     clean = Image.new("RGB", fitted.size)
     clean.paste(fitted)
     buffer = io.BytesIO()
     clean.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def _fit(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Shrink first where the mode allows it, so that few copies are as large as the upload."""
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode not in SHRINKABLE_MODES or "transparency" in image.info:
+        image = _flatten(image)
+    return _flatten(ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS))
 
 
 def _flatten(image: Image.Image) -> Image.Image:

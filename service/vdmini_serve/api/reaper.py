@@ -8,6 +8,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from vdmini_serve.api.store import ApiStore
+from vdmini_serve.api.stray import StrayJobs
 from vdmini_serve.contract.broker import publish
 from vdmini_serve.contract.lanes import Lane
 
@@ -22,13 +23,22 @@ async def publish_job(store: ApiStore, app: Celery, job_id: str, task: str, lane
 
 async def reap(store: ApiStore, app: Celery) -> None:
     """Look for lost jobs until cancelled."""
+    stray = StrayJobs(store, app)
     while True:
         await asyncio.sleep(store.settings.heartbeat_seconds)
         try:
             for job_id in await store.active():
                 if await store.recover(job_id):
                     log.warning("job %s is published again", job_id)
-                    job = await store.get(job_id)
-                    await publish_job(store, app, job_id, job.task, job.priority)
+                    await _publish_again(store, app, job_id)
+            for job_id in await stray.find():
+                log.warning("job %s had no message any more and is published again", job_id)
+                await _publish_again(store, app, job_id)
         except (RedisError, OperationalError) as error:
             log.warning("cannot look for lost jobs: %s", error)
+
+
+async def _publish_again(store: ApiStore, app: Celery, job_id: str) -> None:
+    """A job that had begun has waited already: it goes before all that wait."""
+    job = await store.get(job_id)
+    await publish_job(store, app, job_id, job.task, "high" if job.attempts else job.priority)

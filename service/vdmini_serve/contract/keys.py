@@ -32,6 +32,8 @@ FINISHED_CHANNEL = "vdmini:finished"
 """Channel on which the ids of finished jobs are announced."""
 WEBHOOKS = "vdmini:webhooks"
 """Sorted set of the ids of jobs whose webhook must be sent, by the time when it is due."""
+QUEUES_PATTERN = "vdmini.*"
+"""Glob of the names of all queues in the broker's database."""
 
 ACTIVE_COST = "vdmini:active:cost"
 """Sum of the costs of the queued and running jobs."""

@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from celery import Celery
@@ -27,6 +28,7 @@ from vdmini_serve.worker.models import artifact_folders, chosen_runtime, verifie
 from vdmini_serve.worker.runner import Runner
 from vdmini_serve.worker.shadow import Shadow
 from vdmini_serve.worker.shelf import Shelf, load
+from vdmini_serve.worker.soft_shutdown import end_softly
 from vdmini_serve.worker.store import WorkerStore
 from vdmini_serve.worker.warmup import warm_up
 from vdmini_serve.worker.watch import Watch
@@ -144,9 +146,14 @@ def create_worker(settings: Settings, owner: str) -> Celery:
         child = Child(settings, owner, app)
         try:
             child.start()
+        except RedisError as error:
+            log.warning("this child ends and another one loads the models, Redis was away: %s", error)
+            time.sleep(settings.heartbeat_seconds)
+            os._exit(1)  # Celery would send jobs to a child whose start raised, and they would be lost
         except Exception as error:
             log.exception("the models could not be loaded")
-            child.store.redis.set(LOAD_FAILED + owner, str(error), ex=3600)
+            with suppress(RedisError):
+                child.store.redis.set(LOAD_FAILED + owner, str(error), ex=3600)
             os.kill(os.getppid(), signal.SIGTERM)
         children.append(child)
 
@@ -180,6 +187,7 @@ def main(settings: Settings) -> int:
     app = create_worker(settings, owner)
     tasks = sorted({descriptor.task for descriptor in descriptors})
     queues = ",".join(name for task in tasks for name in queue_names(task))
+    end_softly(app, settings, owner)
     _run_celery(app, ["-Q", queues, "-n", node_name(owner)])
     redis = Redis.from_url(settings.jobs_url.get_secret_value(), decode_responses=True)
     redis.hdel("vdmini:workers", owner)
