@@ -189,15 +189,16 @@ def _api(options: argparse.Namespace) -> int:
     from vdmini_serve.api.app import create_app
     from vdmini_serve.contract.logs import configure
     from vdmini_serve.contract.settings import Settings
+    from vdmini_serve.contract.tracing import TracingError
     from vdmini_serve.results.store import StoreChoiceError, open_store
 
     settings = Settings()
     configure(settings)
     try:
         open_store(settings)
-    except StoreChoiceError as error:
+        app = create_app(settings)
+    except (StoreChoiceError, TracingError) as error:
         return _fail(str(error))
-    app = create_app(settings)
     uvicorn.run(
         app,
         host=options.host,

@@ -22,10 +22,12 @@ from vdmini_serve.api.request_log import RequestLog
 from vdmini_serve.api.results import Results
 from vdmini_serve.api.state import Service
 from vdmini_serve.api.store import ApiStore
+from vdmini_serve.api.trace import RequestTrace
 from vdmini_serve.api.webhook_document import document_webhook
 from vdmini_serve.api.webhooks import WebhookSender
 from vdmini_serve.contract.broker import create_celery
 from vdmini_serve.contract.settings import Settings
+from vdmini_serve.contract.tracing import open_tracer
 from vdmini_serve.results.store import open_store
 
 SUMMARY = "Compressed video diffusion models, served beside their uncompressed baseline."
@@ -35,6 +37,9 @@ def create_app(settings: Settings) -> FastAPI:
     """Make the application."""
     app = FastAPI(title="VDMini", summary=SUMMARY, version="1", lifespan=_lifespan(settings))
     errors.install(app)
+    tracer = open_tracer(settings, "api")
+    app.state.tracer = tracer
+    app.add_middleware(RequestTrace, tracer=tracer)
     app.add_middleware(RequestLog)
     document_webhook(app)
     for module in (generate, jobs, events, videos, models, health):
@@ -81,5 +86,6 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
                 celery.close()
+                app.state.tracer.close()
 
     return lifespan

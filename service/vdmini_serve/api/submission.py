@@ -19,6 +19,7 @@ from vdmini_serve.api.picture import prepare
 from vdmini_serve.api.reaper import publish_job
 from vdmini_serve.api.source import picture_bytes
 from vdmini_serve.api.state import Service
+from vdmini_serve.api.trace import traceparent_of
 from vdmini_serve.api.webhooks import check_webhook
 from vdmini_serve.contract.model import ModelDescriptor
 from vdmini_serve.contract.problem import ProblemError, ProblemKind
@@ -65,6 +66,7 @@ async def submit(request: Request, service: Service, caller: Caller, task: Task,
         expected_seconds=expected,
         choice=choice,
         webhook_url=asked.webhook_url,
+        traceparent=traceparent_of(request),
         idempotency=idempotency,
         body=body,
     )

@@ -156,6 +156,8 @@ class WebhookSender:
             return
         content = decode_job(fields).model_copy(update={"webhook": None}).model_dump_json()
         headers = signed_headers(content, message_id=job_id, at=time.time(), keys=self._keys)
+        if fields.get("traceparent"):
+            headers["traceparent"] = fields["traceparent"]
         try:
             status = await self.outgoing.post(
                 fields["webhook_url"],

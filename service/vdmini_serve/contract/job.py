@@ -116,6 +116,7 @@ def encode_new(job_id: str, spec: JobSpec, ticket: Ticket, *, created_at: float,
         "expected_seconds": "" if ticket.expected_seconds is None else repr(ticket.expected_seconds),
         "choice": ticket.choice or "",
         **encode_webhook(ticket.webhook_url),
+        "traceparent": ticket.traceparent or "",
     }
 
 

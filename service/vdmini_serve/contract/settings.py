@@ -143,6 +143,12 @@ class Settings(BaseSettings):
         default=None, description="PEM file of certificate authorities that are trusted beside the public ones"
     )
 
+    tracing: bool = Field(
+        default=False,
+        description="whether OpenTelemetry's spans are sent, to where the OTEL_EXPORTER_OTLP_... variables say; needs "
+        "the extra `tracing`",
+    )
+
     heartbeat_seconds: float = Field(default=2, gt=0, description="between two signs of life, and lease renewals")
     lease_seconds: float = Field(default=8, gt=0, description="a running job without renewal for this long is retried")
     max_attempts: int = Field(default=3, ge=1, description="starts of one job before it fails")

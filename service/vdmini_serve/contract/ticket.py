@@ -20,6 +20,7 @@ class Ticket(Record):
     expected_seconds: float | None = Field(default=None, description="measured time of such work, when known")
     choice: str | None = Field(default=None, description="why this model and these steps, when the service chose them")
     webhook_url: str | None = Field(default=None, description="who is told when the job is finished")
+    traceparent: str | None = Field(default=None, description="the trace that it belongs to (W3C)")
     idempotency: str | None = Field(default=None, description="sha256 of the Idempotency-Key")
     body: str | None = Field(default=None, description="sha256 of what the request said, beside an Idempotency-Key")
 

@@ -23,6 +23,7 @@ from vdmini_serve.contract.broker import create_celery
 from vdmini_serve.contract.keys import TASK_NAME, queue_names
 from vdmini_serve.contract.model import ModelDescriptor, WorkerBeat
 from vdmini_serve.contract.settings import Settings
+from vdmini_serve.contract.tracing import HandsOn, Tracer, open_tracer
 from vdmini_serve.results.scratch import remove_partial
 from vdmini_serve.worker.models import artifact_folders, chosen_runtime, verified
 from vdmini_serve.worker.runner import Runner
@@ -55,10 +56,12 @@ class Child:
         self.store = WorkerStore(Redis.from_url(settings.jobs_url.get_secret_value()), settings, owner)
         self.beat = WorkerBeat(id=owner, state="loading", models=(), at=0)
         self.runner: Runner | None = None
+        self.tracer: Tracer = HandsOn()
         self.shadow: Shadow | None = None
 
     def start(self) -> None:
         """Load, measure, and give signs of life from now on."""
+        self.tracer = open_tracer(self.settings, "worker")
         threading.Thread(target=self._keep_beating, name="heartbeat", daemon=True).start()
         self.shelf = shelf = load(self.settings)
         self._watch_folder()
@@ -66,7 +69,7 @@ class Child:
             verified(())  # says that there is nothing to serve
         self._say("warming")
         self.shadow = Shadow(self.settings, self.store, shelf)
-        self.runner = Runner(self.settings, self.store, shelf, shadow=self.shadow)
+        self.runner = Runner(self.settings, self.store, shelf, shadow=self.shadow, tracer=self.tracer)
         self.settings.results_dir.mkdir(parents=True, exist_ok=True)
         remove_partial(self.settings.scratch_dir, older_than_seconds=self.settings.result_grace_seconds)
         self.runner.delivery.warm_up()
@@ -111,6 +114,7 @@ class Child:
             self.shadow.close()
         if self.runner is not None:
             self.runner.aftermath.close()
+        self.tracer.close()
         self.store.retire()
 
     def _say(self, state: str, **changes: Any) -> None:

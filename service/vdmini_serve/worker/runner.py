@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from vdmini_serve.contract import metrics
-from vdmini_serve.contract.job import JobResult
+from vdmini_serve.contract.job import ENGINE_STAGES, JobResult
 from vdmini_serve.contract.problem import Problem, ProblemError, ProblemKind, problem
 from vdmini_serve.contract.request import JobSpec
 from vdmini_serve.contract.samples import engine_seconds, sample_key
 from vdmini_serve.contract.settings import Settings
+from vdmini_serve.contract.tracing import HandsOn, Span, Tracer
 from vdmini_serve.results.store import open_store
 from vdmini_serve.worker.aftermath import Aftermath
 from vdmini_serve.worker.baseline import BaselineStore
@@ -50,6 +51,7 @@ class Runner:
         store: the jobs.
         models: by name.
         shadow: is offered what was served; nothing is re-run without it.
+        tracer: makes a span of each attempt.
     """
 
     def __init__(
@@ -59,8 +61,9 @@ class Runner:
         models: Mapping[str, LoadedModel],
         *,
         shadow: Shadow | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
-        self.shadow = shadow
+        self.shadow, self.tracer = shadow, tracer or HandsOn()
         self.settings, self.store, self.models = settings, store, models
         self.baselines = BaselineStore(store.redis)
         self.delivery = Delivery(settings, open_store(settings))
@@ -79,12 +82,13 @@ class Runner:
             return
         with ExitStack() as held:
             held.enter_context(self._answering(claim))
+            span: Span = held.enter_context(self.tracer.span("job", claim.traceparent, _traced(claim)))
             held.enter_context(self._lease(claim))
-            started = time.perf_counter()
+            started, started_at = time.perf_counter(), time.time()
             model = self._model(claim)
             clip = self._clip(model, claim)
             generated = time.perf_counter() - started
-            self.aftermath.submit(partial(self._store, held.pop_all(), claim, clip, generated))
+            self.aftermath.submit(partial(self._store, held.pop_all(), claim, clip, generated, span, started_at))
 
     @contextmanager
     def _answering(self, claim: Claim) -> Iterator[None]:
@@ -132,13 +136,16 @@ class Runner:
             ),
         )
 
-    def _store(self, held: ExitStack, claim: Claim, clip: Clip, generated_seconds: float) -> None:
+    def _store(
+        self, held: ExitStack, claim: Claim, clip: Clip, generated_seconds: float, span: Span, started_at: float
+    ) -> None:
         """Write the MP4 and commit it; the job's lease is in `held`."""
         with held:
             model, stages = clip.model, clip.stages
             delivered = self.delivery.deliver(claim.id, claim.attempt, partial(_write, clip, claim.spec))
             self.delivery.add_still(claim.id, claim.attempt, partial(write_still, clip.generation.frames[0]))
             stages["mp4"] = delivered.seconds
+            span.parts(started_at, [(name, stages[name]) for name in (*ENGINE_STAGES, "mp4")])
             observed = _observations(claim, clip, stages, generated_seconds + stages["mp4"])
             result = self._result(clip, claim, stages, delivered)
             if not self.store.finish(claim, "succeeded", result=result, increments=observed):
@@ -204,6 +211,18 @@ class Runner:
         finally:
             done.set()
             thread.join()
+
+
+def _traced(claim: Claim) -> dict[str, str | int]:
+    spec = claim.spec
+    return {
+        "vdmini.job": claim.id,
+        "vdmini.attempt": claim.attempt,
+        "vdmini.task": spec.task,
+        "vdmini.model": spec.model,
+        "vdmini.size": spec.size,
+        "vdmini.steps": spec.num_inference_steps,
+    }
 
 
 def _write(clip: Clip, spec: JobSpec, path: Path) -> None:

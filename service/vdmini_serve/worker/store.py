@@ -30,6 +30,7 @@ class Claim:
         image: PNG bytes, for image-to-video.
         queued_seconds: from acceptance to this start.
         created_at: Unix time of the acceptance.
+        traceparent: the trace that the job belongs to.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Claim:
     image: bytes | None
     queued_seconds: float
     created_at: float
+    traceparent: str | None = None
 
 
 class WorkerStore:
@@ -70,7 +72,8 @@ class WorkerStore:
         fields = {k.decode(): v.decode() for k, v in self.redis.hgetall(keys.job_key(job_id)).items()}
         created = float(fields["created_at"])
         image = cast("bytes | None", self.redis.get(keys.image_key(job_id)))
-        claim = Claim(job_id, attempt, decode_spec(fields), image, max(0.0, now - created), created)
+        waited, trace = max(0.0, now - created), fields.get("traceparent") or None
+        claim = Claim(job_id, attempt, decode_spec(fields), image, waited, created, trace)
         _log("running", claim)
         return claim
 

@@ -142,7 +142,8 @@ class Api:
     redis: "Redis[bytes]"
 
     async def post(self, task: str, **options: Any) -> httpx.Response:
-        return await self.client.post(f"/v1/{task}", headers={"Prefer": "respond-async"}, **options)
+        headers = {"Prefer": "respond-async", **options.pop("headers", {})}
+        return await self.client.post(f"/v1/{task}", headers=headers, **options)
 
     async def job(self, job_id: str) -> dict[str, Any]:
         found: dict[str, Any] = (await self.client.get(f"/v1/jobs/{job_id}")).json()

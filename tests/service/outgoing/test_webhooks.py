@@ -25,6 +25,7 @@ from vdmini_serve.contract.request import JobSpec
 from vdmini_serve.contract.settings import Settings
 from vdmini_serve.contract.ticket import Ticket
 
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 OLD = "whsec_" + base64.b64encode(b"o" * 24).decode()
 QUICK = {"webhook_first_retry_seconds": 0.01, "webhook_longest_retry_seconds": 0.02, "webhook_max_attempts": 3}
 
@@ -38,8 +39,8 @@ async def until(what: Callable[[], Any], seconds: float = 10) -> Any:
     return found
 
 
-async def submit(api: Any, url: str) -> str:
-    response = await api.post("t2v", json={"prompt": "a secret sentence", "webhook_url": url})
+async def submit(api: Any, url: str, **headers: str) -> str:
+    response = await api.post("t2v", json={"prompt": "a secret sentence", "webhook_url": url}, headers=headers)
     assert response.status_code == 202, response.text
     return str(response.json()["id"])
 
@@ -62,7 +63,7 @@ def test_the_finished_job_is_posted_once_with_a_signature_that_the_standards_lib
     async def go() -> None:
         async with serving() as peer, opened(webhook_secrets=(secret,)) as api:
             peer.answers["/hook?token=1"] = answer(status="204 No Content")
-            job_id = await submit(api, peer.url("/hook?token=1"))
+            job_id = await submit(api, peer.url("/hook?token=1"), traceparent=TRACEPARENT)
             assert (await api.job(job_id))["webhook"] == {"status": "waiting", "attempts": 0, "last_error": None}
             await asyncio.sleep(0.4)
             assert not peer.seen
@@ -72,7 +73,7 @@ def test_the_finished_job_is_posted_once_with_a_signature_that_the_standards_lib
             await asyncio.sleep(0.4)
             (seen,) = peer.seen
             assert (seen.method, seen.headers["content-type"]) == ("POST", "application/json")
-            assert seen.headers["webhook-id"] == job_id
+            assert (seen.headers["webhook-id"], seen.headers["traceparent"]) == (job_id, TRACEPARENT)
             sent = Job.model_validate(Webhook(secret).verify(seen.body, seen.headers))
             assert (sent.id, sent.status, sent.sha256) == (job_id, "succeeded", "x")
             assert b"secret sentence" not in seen.body
