@@ -1,5 +1,7 @@
 """The README's commands do what it says."""
 
+import json
+import os
 import re
 import shlex
 import subprocess
@@ -55,3 +57,22 @@ def test_the_python_of_the_readme_opens_the_artifact(untraced: dict[str, str]) -
         env=untraced,
     )
     assert done.returncode == 0, done.stderr.decode()
+
+
+def test_the_jobs_commands_of_the_services_page_work(service, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    block = re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "service.md").read_text(), re.DOTALL)[0]
+    make, look, follow, cancel, fetch = [line.split("   ")[0] for line in block.splitlines()]
+    told = {"URL": service.url, "ID": "", "PATH": os.environ["PATH"]}
+
+    def shell(line: str) -> str:
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=tmp_path, capture_output=True, check=True, env=told, timeout=120
+        )
+        return done.stdout.decode()
+
+    told["ID"] = json.loads(shell(make))["id"]
+    assert json.loads(shell(look))["status"] in ("queued", "running", "succeeded")
+    assert '"status":"succeeded"' in shell(follow).replace(" ", "")
+    assert json.loads(shell(cancel))["status"] == "succeeded"
+    shell(fetch)
+    assert b"ftyp" in (tmp_path / "clip.mp4").read_bytes()[:12]
