@@ -15,7 +15,7 @@ from clients import Order
 from fleet import Fleet, wait_until
 
 SETTLE_SECONDS = 120
-RESULT = re.compile(r"(?P<job>[0-9a-f]{32})\.(?P<attempt>\d+)\.mp4")
+RESULT = re.compile(r"(?P<job>[0-9a-f]{32})\.(?P<attempt>\d+)\.(?P<kind>mp4|webp)")
 FINISHED = ("succeeded", "failed", "cancelled")
 
 
@@ -84,8 +84,10 @@ def _files(folder: Path, jobs: Mapping[str, dict[str, Any]]) -> tuple[list[str],
         match = RESULT.fullmatch(path.name)
         if match is None:
             leftovers += 1
-        else:
+        elif match["kind"] == "mp4":
             held[match["job"]].append(int(match["attempt"]))
+        else:
+            leftovers += not _succeeded_in(jobs.get(match["job"]), int(match["attempt"]))
     defects = [f"job {each} is unknown and has a file" for each in held if each not in jobs]
     for each, job in jobs.items():
         good = [job["attempts"]] if job["status"] == "succeeded" else []
@@ -95,6 +97,10 @@ def _files(folder: Path, jobs: Mapping[str, dict[str, Any]]) -> tuple[list[str],
         if any(attempt > job["attempts"] for attempt in held[each]):
             defects.append(f"job {each} has {job['attempts']} attempts and files of {held[each]}")
     return defects, leftovers
+
+
+def _succeeded_in(job: Mapping[str, Any] | None, attempt: int) -> bool:
+    return job is not None and job["status"] == "succeeded" and job["attempts"] == attempt
 
 
 def _clips(fleet: Fleet, jobs: Mapping[str, dict[str, Any]]) -> list[str]:
