@@ -160,6 +160,14 @@ def test_a_quality_or_a_time_picks_the_model_and_says_why(
     assert post(measured)["choice"] is None
 
 
+def test_a_model_tells_what_one_request_may_ask_for_and_what_it_takes_here(measured: TestClient) -> None:
+    student = measured.get("/v1/models/small-t2v-vdmini").json()
+    assert (student["expected_seconds"], student["budgets"]["max_cost"]) == (2, 8 * 64 * 64 * 16)
+    assert student["budgets"]["max_upload_bytes"] == Settings().max_upload_bytes
+    pictures = [each for each in measured.get("/v1/models").json() if each["task"] == "i2v"]
+    assert [each["expected_seconds"] for each in pictures] == [None] * len(pictures)
+
+
 def test_a_time_that_nothing_was_measured_to_keep_is_refused_with_what_was(measured: TestClient) -> None:
     reply = measured.post("/v1/t2v", json=BODY | {"max_latency_seconds": 1}, headers=ASYNC)
     assert (reply.status_code, reply.json()["type"]) == (422, "urn:vdmini:problem:no-variant-fast-enough")

@@ -123,6 +123,14 @@ MODEL: dict[str, Any] = {
     "cost": {"parameters": 2_000_000},
     "latency": [{"device": "cpu float32", "teacher_seconds": 0.64, "student_seconds": 0.32}],
     "quality": {"vdmini": {"appearance_error": 0.02}, "teacher": {"appearance_error": 0.01}},
+    "budgets": {
+        "max_upload_bytes": 20_971_520,
+        "max_image_pixels": 40_000_000,
+        "max_prompt_characters": 2000,
+        "max_cost": 524_288,
+        "max_queue_seconds": 3600.0,
+    },
+    "expected_seconds": 0.33,
 }
 
 WORKER = {"id": "5f0c", "state": "idle", "models": [MODEL_NAME], "device": "cpu float32", "at": 1767225600.0}
