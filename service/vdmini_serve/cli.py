@@ -20,6 +20,9 @@ a first try:
   vdmini-serve generate --prompt "{EXAMPLE_PROMPT}" -o circle.mp4
 """
 
+API_KEY = "VDMINI_API_KEY"
+"""Environment variable of `generate`."""
+
 REQUEST_OPTIONS: dict[str, tuple[Callable[[str], object], str]] = {
     "seed": (int, "give the same number again to get the same clip (default: drawn)"),
     "width": (int, "pixels"),
@@ -111,7 +114,8 @@ def _add_generate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     generate.add_argument("--variant", metavar="NAME", help="vdmini (default), teacher, or the name of a model")
     for name, (kind, text) in REQUEST_OPTIONS.items():
         generate.add_argument(f"--{name}", type=kind, metavar="N", help=text)
-    generate.add_argument("--url", default="http://127.0.0.1:8000", help="of the service (default: %(default)s)")
+    text = f"of the service (default: %(default)s); it gets the API key in {API_KEY}"
+    generate.add_argument("--url", default="http://127.0.0.1:8000", help=text)
     generate.set_defaults(run=_generate)
 
 
@@ -176,7 +180,7 @@ def _generate(options: argparse.Namespace) -> int:
     fields = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     wish = Wish(options.image, options.prompt, options.output, fields)
     try:
-        job = generate(options.url, wish)
+        job = generate(options.url, wish, api_key=os.environ.get(API_KEY))
     except GenerateError as error:
         return _fail(str(error))
     sys.stdout.write(summary(job, options.output) + "\n")

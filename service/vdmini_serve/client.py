@@ -35,8 +35,13 @@ class Wish:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
-def generate(url: str, wish: Wish) -> dict[str, Any]:
+def generate(url: str, wish: Wish, *, api_key: str | None = None) -> dict[str, Any]:
     """Have one clip made and written.
+
+    Args:
+        url: of the service.
+        wish: what to make.
+        api_key: where the service asks for one.
 
     Returns:
         The finished job.
@@ -47,7 +52,8 @@ def generate(url: str, wish: Wish) -> dict[str, Any]:
     if not wish.output.parent.is_dir():
         raise GenerateError(f"folder {wish.output.parent} does not exist; make it first")
     try:
-        with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        with httpx.Client(base_url=url, timeout=60, trust_env=False, headers=headers) as client:
             job = _submit(client, wish)
             job = _follow(client, job)
             _write(client.get(f"/v1/jobs/{job['id']}/content", follow_redirects=True), wish.output)

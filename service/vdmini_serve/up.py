@@ -10,7 +10,9 @@ import httpx
 from redis import Redis
 from redis.exceptions import RedisError
 
+from vdmini_serve.access_keys import KeyRing
 from vdmini_serve.contract.request import EXAMPLE_PROMPT
+from vdmini_serve.contract.settings import Settings
 from vdmini_serve.embedded import (
     LOOPBACK,
     REDIS_LOG,
@@ -58,9 +60,10 @@ def up(artifacts: Sequence[Path], *, host: str, port: int) -> int:
             url = start_redis(processes, folder)
             _wait_for_redis(processes, url, folder / REDIS_LOG)
             environment = _environment(url, folder, artifacts)
+            key = _access_key(url)
             processes.start("worker", _command("worker"), env=environment)
             processes.start("API", _command("api", "--host", host, "--port", str(port)), env=environment)
-            _wait_until_ready(processes, f"http://{_reachable(host)}:{port}")
+            _wait_until_ready(processes, f"http://{_reachable(host)}:{port}", key)
             return _watch(processes)
         finally:
             processes.close()
@@ -104,24 +107,35 @@ def _wait_for_redis(processes: Processes, url: str, log: Path) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _wait_until_ready(processes: Processes, url: str) -> None:
+def _access_key(redis_url: str) -> str | None:
+    """An API key for whoever started it, where keys are asked for: nobody else can reach this Redis to make one."""
+    if not Settings().require_api_key:
+        return None
+    with Redis.from_url(redis_url + "1", decode_responses=True) as redis:
+        return KeyRing(redis).add("vdmini-serve up", rate=None, max_active_jobs=None, priority="high")
+
+
+def _wait_until_ready(processes: Processes, url: str, key: str | None) -> None:
     sys.stderr.write("Starting Redis, worker and API; loading the models takes a moment ...\n")
-    with httpx.Client(base_url=url, trust_env=False) as client:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    with httpx.Client(base_url=url, trust_env=False, headers=headers) as client:
         while not processes.stop.count and processes.ended() is None:
             try:
                 if client.get("/readyz", timeout=5).status_code == 200:
-                    _welcome(url, [model["name"] for model in client.get("/v1/models").json()])
+                    _welcome(url, [model["name"] for model in client.get("/v1/models").json()], key)
                     return
             except httpx.HTTPError:
                 pass
             time.sleep(POLL_SECONDS)
 
 
-def _welcome(url: str, names: Sequence[str]) -> None:
-    image = f"  curl {url}/v1/i2v -F image=@cat.png -o out.mp4"
-    text = f"  curl {url}/v1/t2v -F prompt='{EXAMPLE_PROMPT}' -o out.mp4"
+def _welcome(url: str, names: Sequence[str], key: str | None) -> None:
+    curl = '  curl -H "Authorization: Bearer $VDMINI_API_KEY"' if key else "  curl"
+    image = f"{curl} {url}/v1/i2v -F image=@cat.png -o out.mp4"
+    text = f"{curl} {url}/v1/t2v -F prompt='{EXAMPLE_PROMPT}' -o out.mp4"
     lines = [
         f"Ready: {url}  (models: {', '.join(names)}; documentation: {url}/docs)",
+        *([f"export VDMINI_API_KEY={key}  # good until this ends"] if key else []),
         "Try, in another terminal:",
         image,
         text,
