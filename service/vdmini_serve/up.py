@@ -88,7 +88,8 @@ def _environment(url: str, folder: Path, artifacts: Sequence[Path]) -> dict[str,
         "VDMINI_SOFT_SHUTDOWN_SECONDS": "0",  # the jobs end with the embedded Redis anyway
         "TMPDIR": str(folder),
     }
-    return {**os.environ, **ours}
+    quiet = {"VDMINI_LOG_LEVEL": "warning"}  # a terminal is for trying out, not for a line for each request
+    return {**quiet, **os.environ, **ours}
 
 
 def _wait_for_redis(processes: Processes, url: str, log: Path) -> None:

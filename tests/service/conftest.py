@@ -117,8 +117,11 @@ def service(tmp_path_factory: pytest.TempPathFactory, artifact_folders: tuple[Pa
     folder, port = tmp_path_factory.mktemp("service"), free_port()
     chosen = [part for path in artifact_folders for part in ("--artifact", str(path))]
     limits = {"VDMINI_MAX_UPLOAD_BYTES": "1000000", "VDMINI_LEASE_SECONDS": "4", "VDMINI_HEARTBEAT_SECONDS": "1"}
+    logs = {"VDMINI_LOG_LEVEL": "info"}
     watched = {"VDMINI_ARTIFACTS_DIR": str(folder / "artifacts"), "VDMINI_ARTIFACTS_SCAN_SECONDS": "0.5"}
-    process = start(folder, *chosen, port=port, VDMINI_BASELINE_RUNS="1", VDMINI_SHADOW_SHARE="1", **limits, **watched)
+    process = start(
+        folder, *chosen, port=port, VDMINI_BASELINE_RUNS="1", VDMINI_SHADOW_SHARE="1", **limits, **watched, **logs
+    )
     url = f"http://127.0.0.1:{port}"
     with httpx.Client(base_url=url, timeout=120, trust_env=False) as client:
         try:
