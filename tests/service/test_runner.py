@@ -186,6 +186,19 @@ def test_a_job_stops_at_the_next_step_when_cancelled_or_taken_over(runner, submi
     assert not list(settings.results_dir.iterdir())
 
 
+def test_a_job_that_is_cancelled_between_its_claim_and_its_first_step_is_cancelled(runner, submit, monkeypatch):
+    claim = runner.store.claim
+
+    def claim_and_cancel(job_id: str) -> object:
+        found = claim(job_id)
+        runner.store.redis.hset(keys.job_key(job_id), "cancel", "1")
+        return found
+
+    monkeypatch.setattr(runner.store, "claim", claim_and_cancel)
+    job = submit(runner.run)
+    assert (job.status, job.error) == ("cancelled", None)
+
+
 def test_a_job_that_is_deleted_while_it_runs_stops_at_the_next_step_and_leaves_nothing(
     runner, submit, settings, redis_url, monkeypatch
 ):

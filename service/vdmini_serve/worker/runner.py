@@ -166,8 +166,8 @@ class Runner:
                 answers.append(answer)
                 raise VideoInterrupted(answer)
 
-        on_progress(0.0)
         try:
+            on_progress(0.0)
             return model.run(claim.spec, claim.image, on_progress)
         except VideoInterrupted:
             raise (CancelledError if answers == ["cancel"] else LostClaimError)(claim.id) from None
