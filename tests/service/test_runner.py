@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +28,7 @@ from vdmini_serve.contract.request import JobSpec
 from vdmini_serve.contract.settings import Settings
 from vdmini_serve.results.store import open_store
 from vdmini_serve.worker.models import LoadedModel, verified
-from vdmini_serve.worker.runner import Runner
+from vdmini_serve.worker.runner import HUNG, Runner
 from vdmini_serve.worker.shelf import load
 from vdmini_serve.worker.still import write_still
 from vdmini_serve.worker.store import WorkerStore
@@ -303,3 +305,37 @@ def test_a_store_that_is_away_while_an_mp4_is_committed_leaves_the_job_to_the_re
         assert "could not be stored" in caplog.text
         renewed = [thread for thread in threading.enumerate() if thread.name == "lease"]
         assert not renewed
+
+
+HANG = """
+import sys, time
+from pathlib import Path
+from redis import Redis
+from vdmini_serve.contract.settings import Settings
+from vdmini_serve.worker import models
+from vdmini_serve.worker.runner import HUNG, Runner
+from vdmini_serve.worker.shelf import load
+from vdmini_serve.worker.store import WorkerStore
+
+url, data, artifact, job = sys.argv[1:]
+settings = Settings(
+    jobs_url=url, data_dir=data, artifacts=(Path(artifact),), device="cpu", heartbeat_seconds=0.1, step_seconds=0.5
+)
+models.LoadedModel.run = lambda *_: time.sleep(60)  # a step that never comes back
+Runner(settings, WorkerStore(Redis.from_url(url), settings, "me"), load(settings)).run(job)
+"""
+
+
+def test_a_child_that_hangs_ends_and_its_job_can_be_given_to_another(
+    redis_url, runner, submit, settings, artifact_folders, tmp_path
+):
+    (artifact,) = [path for path in artifact_folders if path.parts[-2:] == ("artifacts", "small-t2v")]
+
+    def hang(job_id: str) -> None:
+        command = [sys.executable, "-c", HANG, redis_url, str(tmp_path), str(artifact), job_id]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert ended.returncode == HUNG, ended.stderr
+        runner.run(job_id)
+
+    job = submit(hang)
+    assert (job.status, job.attempts) == ("succeeded", 2)

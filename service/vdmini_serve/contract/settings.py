@@ -151,6 +151,12 @@ class Settings(BaseSettings):
 
     heartbeat_seconds: float = Field(default=2, gt=0, description="between two signs of life, and lease renewals")
     lease_seconds: float = Field(default=8, gt=0, description="a running job without renewal for this long is retried")
+    step_seconds: float = Field(
+        default=900,
+        gt=0,
+        description="longest denoising step, decode chunk or storing of a clip; a worker's child that takes longer "
+        "hangs, and is ended and replaced",
+    )
     max_attempts: int = Field(default=3, ge=1, description="starts of one job before it fails")
     unpublished_seconds: float = Field(
         default=5, gt=0, description="age at which an unpublished job is published again"

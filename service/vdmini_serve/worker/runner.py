@@ -1,6 +1,7 @@
 """One job from claim to its last state. Models, store and baseline do their own parts."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+HUNG = 70
+"""Exit code of a child that ended itself."""
+
+
 class LostClaimError(Exception):
     """The job was given to another attempt; this one must leave it alone."""
 
@@ -66,6 +71,7 @@ class Runner:
         self.shadow, self.tracer = shadow, tracer or HandsOn()
         self.settings, self.store, self.models = settings, store, models
         self.baselines = BaselineStore(store.redis)
+        self._stepped_at = time.monotonic()
         self.delivery = Delivery(settings, open_store(settings))
         on_a_gpu = any(not model.device.startswith("cpu") for model in islice(models.values(), 1))
         self.aftermath = Aftermath(beside=on_a_gpu if settings.overlap_mp4 is None else settings.overlap_mp4)
@@ -140,6 +146,7 @@ class Runner:
         self, held: ExitStack, claim: Claim, clip: Clip, generated_seconds: float, span: Span, started_at: float
     ) -> None:
         """Write the MP4 and commit it; the job's lease is in `held`."""
+        self._stepped_at = time.monotonic()
         with held:
             model, stages = clip.model, clip.stages
             delivered = self.delivery.deliver(claim.id, claim.attempt, partial(_write, clip, claim.spec))
@@ -161,6 +168,7 @@ class Runner:
         answers: list[str] = []
 
         def on_progress(share: float) -> None:
+            self._stepped_at = time.monotonic()
             answer = self.store.beat(claim, share)
             if answer != "ok":
                 answers.append(answer)
@@ -196,9 +204,11 @@ class Runner:
     def _lease(self, claim: Claim) -> Iterator[None]:
         """Renew the lease in the background: a denoising step may last longer than it."""
         done = threading.Event()
+        self._stepped_at = time.monotonic()
 
         def renew() -> None:
             while not done.wait(self.settings.heartbeat_seconds):
+                self._end_if_it_hangs(claim)
                 try:
                     self.store.beat(claim)
                 except RedisError as error:
@@ -211,6 +221,16 @@ class Runner:
         finally:
             done.set()
             thread.join()
+
+    def _end_if_it_hangs(self, claim: Claim) -> None:
+        """Nothing else ends a step that never comes back, on a GPU say: this thread would renew the lease for ever.
+
+        The parent starts another child, and the job goes back to the queue, at most as often as any other.
+        """
+        still = time.monotonic() - self._stepped_at
+        if still > self.settings.step_seconds:
+            log.critical("no step in %.0f s: this process ends", still, extra={"job_id": claim.id})
+            os._exit(HUNG)
 
 
 def _traced(claim: Claim) -> dict[str, str | int]:
