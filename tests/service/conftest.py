@@ -210,6 +210,14 @@ def _lone_api(redis: str, artifacts: tuple[Path, ...], folder: Path) -> Iterator
             process.wait(timeout=40)
 
 
+@pytest.fixture
+def redis(redis_url: str) -> Iterator["Redis[bytes]"]:
+    """An empty jobs' database."""
+    with Redis.from_url(redis_url) as client:
+        client.flushdb()
+        yield client
+
+
 def _answers(client: "Redis[bytes]") -> bool:
     try:
         return bool(client.ping())

@@ -41,13 +41,6 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def redis(redis_url: str) -> Iterator[Redis]:
-    with Redis.from_url(redis_url) as client:
-        client.flushdb()
-        yield client
-
-
-@pytest.fixture
 def submit(redis_url: str, redis: Redis, settings: Settings, models: dict[str, LoadedModel]) -> Callable[..., Job]:
     """Run a job on some of the models, and tell what became of it."""
 

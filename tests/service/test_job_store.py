@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import pytest
@@ -26,13 +26,6 @@ SPEC = JobSpec(
     num_inference_steps=4, guidance_scale=1, motion_bucket_id=127, noise_aug_strength=0.02, seed=1,
 )  # fmt: skip
 JOB = "a" * 32
-
-
-@pytest.fixture
-def redis(redis_url: str) -> Iterator["Redis[bytes]"]:
-    with Redis.from_url(redis_url) as client:
-        client.flushdb()
-        yield client
 
 
 @pytest.fixture

@@ -36,13 +36,6 @@ def models(artifact_folders: tuple[Path, ...]) -> dict[str, LoadedModel]:
 
 
 @pytest.fixture
-def redis(redis_url: str) -> Iterator[Redis]:
-    with Redis.from_url(redis_url) as client:
-        client.flushdb()
-        yield client
-
-
-@pytest.fixture
 def shadow(redis: Redis, models: dict[str, LoadedModel]) -> Iterator[Shadow]:
     settings = Settings(shadow_share=1, shadow_idle_seconds=0.2)
     made = Shadow(settings, WorkerStore(redis, settings, "me"), models)

@@ -4,7 +4,8 @@ queued -> running -> succeeded | failed | cancelled
 
 - An attempt number fences a job: whoever holds an old one cannot change it any more.
 - A lease (owner and attempt, expiring) says that a running job is alive. A message for a job that another owner holds
-  is dropped; one from the same owner is not, because an owner runs one job at a time, so its former run is dead.
+  is dropped; one from the same owner is not: its message comes back only when the child that ran it died. (A job whose
+  MP4 is still written beside the next one has no message any more; if that is lost, its lease runs out.)
 - A finished job has a time at which it expires; `contract.expiry` has what happens then.
 - What is counted is passed in as pairs of a field of the metrics' hash and an amount.
 

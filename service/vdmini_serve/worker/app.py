@@ -55,6 +55,7 @@ class Child:
         self.watch: Watch | None = None
         self.store = WorkerStore(Redis.from_url(settings.jobs_url.get_secret_value()), settings, owner)
         self.beat = WorkerBeat(id=owner, state="loading", models=(), at=0)
+        self._saying = threading.Lock()
         self.runner: Runner | None = None
         self.tracer: Tracer = HandsOn()
         self.shadow: Shadow | None = None
@@ -103,7 +104,7 @@ class Child:
             return
         gone = set(self.beat.models) - set(self.shelf)
         self.store.publish_models(self.shelf.descriptors(), gone=gone)
-        self._say(self.beat.state, models=tuple(self.shelf), refused=self.watch.refused if self.watch else {})
+        self._say(models=tuple(self.shelf), refused=dict(self.watch.refused) if self.watch else {})
         for task in {descriptor.task for descriptor in self.shelf.descriptors()}:
             for queue in queue_names(task):
                 self.app.control.add_consumer(queue, destination=[node_name(self.owner)])
@@ -117,11 +118,14 @@ class Child:
         self.tracer.close()
         self.store.retire()
 
-    def _say(self, state: str, **changes: Any) -> None:
+    def _say(self, state: str | None = None, **changes: Any) -> None:
+        """Change the sign of life; the thread that watches artifacts does so, too, beside the one that runs jobs."""
         now = time.time()
-        since = self.beat.since if state == self.beat.state else now
-        self.beat = self.beat.model_copy(update={"state": state, "at": now, "since": since, **changes})
-        self.store.publish_beat(self.beat)
+        with self._saying:
+            told = state or self.beat.state
+            since = self.beat.since if told == self.beat.state else now
+            self.beat = self.beat.model_copy(update={"state": told, "at": now, "since": since, **changes})
+            self.store.publish_beat(self.beat)
 
     def _keep_beating(self) -> None:
         while True:
