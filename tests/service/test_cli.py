@@ -23,6 +23,7 @@ def test_a_port_that_does_not_exist_is_refused(command: str, port: str, capsys: 
     [
         ("VDMINI_BROKER_URL", "here:6379", "VDMINI_BROKER_URL: Value error, a Redis URL starts with redis://"),
         ("VDMINI_JOBS_URL", "http://:hunter2@here/1", "this one starts with http://"),
+        ("VDMINI_REQUESTS_WITHOUT_KEY", "often", "VDMINI_REQUESTS_WITHOUT_KEY: String should match pattern"),
         ("VDMINI_LEASE_SECONDS", "-1", "VDMINI_LEASE_SECONDS: Input should be greater than 0"),
     ],
 )

@@ -113,6 +113,7 @@ class Settings(BaseSettings):
         default=False, description="whether /v1 needs `Authorization: Bearer KEY`; `vdmini-serve keys add` makes keys"
     )
     requests_without_key: str | None = Field(
+        pattern=r"^[1-9]\d*/(second|minute|hour|day)$",
         default=None,
         description="rate of POST where no key is asked for, such as 120/minute, all clients together",
     )
