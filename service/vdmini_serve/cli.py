@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_up(commands)
     _add_generate(commands)
     _add_keys(commands)
+    _add_capacity(commands)
     api = commands.add_parser("api", help="only the HTTP API; settings from VDMINI_... variables")
     api.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     api.add_argument("--port", type=_port, default=8000, help="port to listen on (default: %(default)s)")
@@ -134,6 +135,38 @@ def _add_keys(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     remove = actions.add_parser("remove", help="remove a key")
     remove.add_argument("id", help="as `list` tells it")
     remove.set_defaults(run=_keys, action="remove")
+
+
+def _add_capacity(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    capacity = commands.add_parser(
+        "capacity",
+        help="how many workers a load needs",
+        description="How many workers a load needs, so that most jobs start in time; a queueing calculation.",
+        epilog="example: vdmini-serve capacity --jobs-per-hour 20000 --seconds-per-job 0.3 --wait 2",
+    )
+    capacity.add_argument("--jobs-per-hour", type=float, required=True, metavar="N", help="in the busiest hour")
+    text = "what a worker takes for one, from `timings` of your jobs"
+    capacity.add_argument("--seconds-per-job", type=float, required=True, metavar="S", help=text)
+    text = "standard deviation over mean of those seconds: 0 for jobs that are all alike (default: %(default)s)"
+    capacity.add_argument("--variation", type=float, default=1.0, metavar="V", help=text)
+    text = "seconds within which most jobs shall start (default: %(default)s)"
+    capacity.add_argument("--wait", type=float, default=10.0, metavar="S", help=text)
+    text = "how many of them, 0 to 1 (default: %(default)s)"
+    capacity.add_argument("--share", type=float, default=0.95, metavar="Q", help=text)
+    capacity.add_argument("--json", action="store_true", help="print JSON")
+    capacity.set_defaults(run=_capacity)
+
+
+def _capacity(options: argparse.Namespace) -> int:
+    from vdmini_serve.capacity import CapacityError, Load, report
+
+    try:
+        load = Load(options.jobs_per_hour, options.seconds_per_job, options.variation)
+        text = report(load, wait_seconds=options.wait, share=options.share, as_json=options.json)
+    except CapacityError as error:
+        return _fail(str(error))
+    sys.stdout.write(text + "\n")
+    return 0
 
 
 def _keys(options: argparse.Namespace) -> int:
