@@ -22,6 +22,8 @@ from redis import Redis
 
 WORKERS = (1, 3)
 STEADY_SECONDS = 5.0
+BATCH = 20
+"""Jobs that are sent at a time, so that as many again wait at most: what waits is looked at again and again."""
 Costs = dict[str, float]
 
 
@@ -65,8 +67,8 @@ def make(client: httpx.Client, jobs: int) -> None:
     """Send jobs, both tasks in turn, and wait for the last; the metrics tell, so that nothing is polled."""
     image, before = picture(), _finished(client)
     for number in range(jobs):
-        while number - (_finished(client) - before) > 50:
-            time.sleep(1)
+        while number % BATCH == 0 and number - (_finished(client) - before) > BATCH:
+            time.sleep(2)
         if number % 2:
             body = {"prompt": PROMPTS[0], "seed": number}
             response = client.post("/v1/t2v", json=body, headers={"Prefer": "respond-async"})
