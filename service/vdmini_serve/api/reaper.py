@@ -9,10 +9,15 @@ from redis.exceptions import RedisError
 
 from vdmini_serve.api.store import ApiStore
 from vdmini_serve.api.stray import StrayJobs
+from vdmini_serve.api.turn import Turn
+from vdmini_serve.contract import keys
 from vdmini_serve.contract.broker import publish
 from vdmini_serve.contract.lanes import Lane
 
 log = logging.getLogger(__name__)
+
+TURN_HEARTBEATS = 1.5
+"""Another replica takes over so soon after the one that looked has died: what it would have found waits so long."""
 
 
 async def publish_job(store: ApiStore, app: Celery, job_id: str, task: str, lane: Lane) -> None:
@@ -22,11 +27,14 @@ async def publish_job(store: ApiStore, app: Celery, job_id: str, task: str, lane
 
 
 async def reap(store: ApiStore, app: Celery) -> None:
-    """Look for lost jobs until cancelled."""
-    stray = StrayJobs(store, app)
+    """Look for lost jobs until cancelled, one replica at a time."""
+    stray, heartbeat = StrayJobs(store, app), store.settings.heartbeat_seconds
+    turn = Turn(store.redis, keys.REAPING, seconds=TURN_HEARTBEATS * heartbeat)
     while True:
-        await asyncio.sleep(store.settings.heartbeat_seconds)
+        await asyncio.sleep(heartbeat)
         try:
+            if not await turn.mine():
+                continue
             for job_id in await store.active():
                 if await store.recover(job_id):
                     log.warning("job %s is published again", job_id)
