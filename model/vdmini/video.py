@@ -17,8 +17,8 @@ LARGE_PIXELS = 1_000_000
 """Of all frames together; from here on a compressed model is faster than libx264's preset `medium` on one core."""
 SMALL_EFFORT = ("medium", 1)
 LARGE_EFFORT = ("veryfast", 4)
-"""Preset and threads. As large and about as good at a third of the cost (`benchmarks/mp4.py`); a fixed number of threads
-writes the same bytes on any machine."""
+"""Preset and threads. As large and about as good for two fifths of the cores (`benchmarks/mp4.py`); a fixed number of
+threads writes the same bytes on any machine."""
 
 
 SMALL_SIDE = 256
