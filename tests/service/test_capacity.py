@@ -5,6 +5,7 @@ import json
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -102,3 +103,10 @@ def test_the_command_names_a_wrong_number() -> None:
     wrong = run("--jobs-per-hour", "-3", "--seconds-per-job", "1")
     assert wrong.returncode == 1
     assert "jobs_per_hour is -3.0; give a number above 0" in wrong.stderr
+
+
+def test_the_tables_of_the_page_are_those_of_the_recorded_runs(root: Path) -> None:
+    checked = subprocess.run(
+        [sys.executable, "scripts/capacity_tables.py", "--check"], cwd=root, check=False, capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stderr
