@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     api.set_defaults(run=_api)
     worker = commands.add_parser("worker", help="only a worker; settings from VDMINI_... variables")
     worker.set_defaults(run=_worker)
+    _add_verify(commands)
     return parser
 
 
@@ -134,6 +135,17 @@ def _add_keys(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     remove = actions.add_parser("remove", help="remove a key")
     remove.add_argument("id", help="as `list` tells it")
     remove.set_defaults(run=_keys, action="remove")
+
+
+def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    verify = commands.add_parser(
+        "verify",
+        help="check artifacts without loading them",
+        description="Check every file of artifacts against its hash, without loading them. Exit code 1 if one is damaged.",
+    )
+    text = "folder of an artifact (default: what VDMINI_ARTIFACTS and VDMINI_ARTIFACTS_DIR name)"
+    verify.add_argument("folders", metavar="FOLDER", type=Path, nargs="*", help=text)
+    verify.set_defaults(run=_verify)
 
 
 def _keys(options: argparse.Namespace) -> int:
@@ -230,6 +242,20 @@ def _worker(_options: argparse.Namespace) -> int:
         return work(settings)
     except (ArtifactError, RuntimeChoiceError) as error:
         return _fail(str(error))
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from vdmini_serve.contract.settings import Settings
+    from vdmini_serve.worker.verification import configured, verify_all
+
+    folders = options.folders or configured(Settings())
+    if not folders:
+        return _fail("no artifact to verify; give a FOLDER, or put one into VDMINI_ARTIFACTS_DIR")
+    damaged = 0
+    for folder, text, whole in verify_all(folders):
+        (sys.stdout if whole else sys.stderr).write(f"{folder.name}: {'whole' if whole else 'REFUSED'}: {text}\n")
+        damaged += not whole
+    return _fail(f"{damaged} of {len(folders)} artifacts are refused") if damaged else 0
 
 
 def _fail(message: str) -> int:
