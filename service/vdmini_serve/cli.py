@@ -71,6 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     api.set_defaults(run=_api)
     worker = commands.add_parser("worker", help="only a worker; settings from VDMINI_... variables")
     worker.set_defaults(run=_worker)
+    text = "whether the worker of this machine lives and consumes; reads VDMINI_HEARTBEAT_FILE"
+    healthcheck = commands.add_parser("healthcheck", help=text, description=text + ". Exit code 0 if it does, else 1.")
+    healthcheck.add_argument("--ready", action="store_true", help="also ask that it takes jobs now")
+    healthcheck.set_defaults(run=_healthcheck)
     return parser
 
 
@@ -222,14 +226,28 @@ def _worker(_options: argparse.Namespace) -> int:
     from vdmini_serve.contract.logs import configure
     from vdmini_serve.contract.settings import Settings
     from vdmini_serve.worker.app import main as work
+    from vdmini_serve.worker.heartbeat import NoHeartbeatError
     from vdmini_serve.worker.models import RuntimeChoiceError
 
     settings = Settings()
     configure(settings)
     try:
         return work(settings)
-    except (ArtifactError, RuntimeChoiceError) as error:
+    except (ArtifactError, NoHeartbeatError, RuntimeChoiceError) as error:
         return _fail(str(error))
+
+
+def _healthcheck(options: argparse.Namespace) -> int:
+    from vdmini_serve.contract.settings import Settings
+    from vdmini_serve.worker.health import UnhealthyError, check
+    from vdmini_serve.worker.heartbeat import NoHeartbeatError
+
+    try:
+        beat = check(Settings(), ready=options.ready)
+    except (UnhealthyError, NoHeartbeatError) as error:
+        return _fail(f"the worker is {'not ready' if options.ready else 'not well'}: {error}")
+    sys.stdout.write(f"{beat.state}\n")
+    return 0
 
 
 def _fail(message: str) -> int:
