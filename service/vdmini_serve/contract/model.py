@@ -62,6 +62,10 @@ PUBLIC_FIELDS = frozenset(ModelDescriptor.model_fields)
 """The part of a manifest that is published."""
 
 
+BEATS_UNTIL_DEAD = 5
+"""Signs of life that a worker may miss in a row before it counts as gone."""
+
+
 class WorkerBeat(Record):
     """What a worker says about itself every few seconds."""
 

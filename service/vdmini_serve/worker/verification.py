@@ -1,4 +1,4 @@
-"""Checking artifacts without loading them, for `vdmini-serve verify`. What is checked is `vdmini.artifact`'s. Imports no torch."""
+"""Checking artifacts without loading them, for `vdmini-serve verify`. What is checked is left to `vdmini.artifact`."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
