@@ -145,7 +145,7 @@ def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     verify = commands.add_parser(
         "verify",
         help="check artifacts without loading them",
-        description="Check every file of artifacts against its hash, without loading them. Exit code 1 if one is wrong.",
+        description="Check every file of artifacts against its hash, without loading them. Exit code 1 for a wrong one.",
     )
     text = "folder of an artifact (default: what VDMINI_ARTIFACTS and VDMINI_ARTIFACTS_DIR name)"
     verify.add_argument("folders", metavar="FOLDER", type=Path, nargs="*", help=text)
@@ -261,6 +261,8 @@ def _verify(options: argparse.Namespace) -> int:
         (sys.stdout if whole else sys.stderr).write(f"{folder.name}: {'whole' if whole else 'REFUSED'}: {text}\n")
         damaged += not whole
     return _fail(f"{damaged} of {len(folders)} artifacts are refused") if damaged else 0
+
+
 def _healthcheck(options: argparse.Namespace) -> int:
     from vdmini_serve.contract.settings import Settings
     from vdmini_serve.worker.health import UnhealthyError, check
