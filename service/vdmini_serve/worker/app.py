@@ -32,6 +32,7 @@ from vdmini_serve.worker.shadow import Shadow
 from vdmini_serve.worker.shelf import Shelf, load
 from vdmini_serve.worker.soft_shutdown import end_softly
 from vdmini_serve.worker.store import WorkerStore
+from vdmini_serve.worker.volume import volume_of
 from vdmini_serve.worker.warmup import warm_up
 from vdmini_serve.worker.watch import Watch
 
@@ -56,6 +57,7 @@ class Child:
         self.watch: Watch | None = None
         self.store = WorkerStore(Redis.from_url(settings.jobs_url.get_secret_value()), settings, owner)
         self.beat = WorkerBeat(id=owner, state="loading", models=(), at=0)
+        self.volume = volume_of(settings)
         self._saying = threading.Lock()
         self.runner: Runner | None = None
         self.tracer: Tracer = HandsOn()
@@ -64,6 +66,7 @@ class Child:
     def start(self) -> None:
         """Load, measure, and give signs of life from now on."""
         self.tracer = open_tracer(self.settings, "worker")
+        self.volume.start()
         threading.Thread(target=self._keep_beating, name="heartbeat", daemon=True).start()
         self.shelf = shelf = load(self.settings)
         self._watch_folder()
@@ -125,8 +128,8 @@ class Child:
         with self._saying:
             told = state or self.beat.state
             since = self.beat.since if told == self.beat.state else now
-            self.beat = self.beat.model_copy(update={"state": told, "at": now, "since": since, **changes})
-            self._publish(self.beat)
+            self.beat = self.beat.model_copy(update={"state": told, "since": since, **changes})
+            self._publish(self._fresh(now))
 
     def _publish(self, beat: WorkerBeat) -> None:
         """The file first: Redis may be away, which is no fault of this process."""
@@ -136,10 +139,16 @@ class Child:
             log.warning("no sign of life on this machine: %s", error)
         self.store.publish_beat(beat)
 
+    def _fresh(self, now: float) -> WorkerBeat:
+        peaks = self.runner.peaks.told() if self.runner else {}
+        return self.beat.model_copy(
+            update={"at": now, "artifacts_disk": self.volume.disk, "gpu_memory_peak_bytes": peaks}
+        )
+
     def _keep_beating(self) -> None:
         while True:
             try:
-                self._publish(self.beat.model_copy(update={"at": time.time()}))
+                self._publish(self._fresh(time.time()))
             except RedisError as error:
                 log.warning("no sign of life: %s", error)
             time.sleep(self.settings.heartbeat_seconds)
