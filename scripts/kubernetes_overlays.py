@@ -73,7 +73,7 @@ def _dashboard(path: Path) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": f"vdmini-dashboard-{path.stem}",
+            "name": f"{path.stem}-dashboard",
             "namespace": "vdmini",
             "labels": {**LABELS, "grafana_dashboard": "1"},
             "annotations": {"grafana_folder": "VDMini"},

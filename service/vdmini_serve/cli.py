@@ -145,7 +145,7 @@ def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     verify = commands.add_parser(
         "verify",
         help="check artifacts without loading them",
-        description="Check every file of artifacts against its hash, without loading them. Exit code 1 for a wrong one.",
+        description="Check every file of artifacts against its hash, without loading them. Exit code 1 for a bad one.",
     )
     text = "folder of an artifact (default: what VDMINI_ARTIFACTS and VDMINI_ARTIFACTS_DIR name)"
     verify.add_argument("folders", metavar="FOLDER", type=Path, nargs="*", help=text)

@@ -22,10 +22,10 @@ def kubectl(program: Callable[[str], Path], tmp_path_factory: pytest.TempPathFac
     """Runs the real kubectl; it knows no cluster but the one that `--server` names."""
     found, home = program("kubectl"), tmp_path_factory.mktemp("kubectl")
 
-    def run(*arguments: str | Path, input: str | None = None) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str | Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [found, *arguments],
-            input=input,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=60,

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.deploy.kubernetes.api_server import ApiServer, canonical, running
 from tests.deploy.kubernetes.conftest import MANIFESTS, Kubectl, Manifest
 
@@ -32,8 +31,7 @@ def results(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
 
 
 def changes(done: subprocess.CompletedProcess[str]) -> set[str]:
-    """What a further apply changes. The schema of disruption budgets has kubectl replace their selector each time, by the
-    same."""
+    """What a further apply changes; kubectl replaces disruption budgets' selectors by the same each time."""
     found = results(done)
     assert set(found.values()) <= {"unchanged", "configured"}
     return {name for name, result in found.items() if result == "configured" and "poddisruptionbudget" not in name}
@@ -87,8 +85,8 @@ def test_the_secret_has_another_password_each_time_and_is_not_overwritten(kubect
     secrets = [subprocess.check_output([MANIFESTS / "secret.sh"], text=True) for _ in range(2)]
     assert secrets[0] != secrets[1]
     create = ("--server", newest.url, "create", "--validate=false", "-f", "-")
-    assert kubectl(*create, input=secrets[0]).returncode == 0
-    again = kubectl(*create, input=secrets[1])
+    assert kubectl(*create, stdin=secrets[0]).returncode == 0
+    again = kubectl(*create, stdin=secrets[1])
     assert again.returncode == 1
     assert "already exists" in again.stderr
     password = newest.get("/api/v1/namespaces/vdmini/secrets/vdmini-secret")["stringData"]["redis-password"]
@@ -106,8 +104,8 @@ def test_a_compression_is_made_of_the_template_with_another_recipe(kubectl: Kube
     template = kubectl(*there, *made, "-o", "yaml")
     assert template.returncode == 0, template.stderr
     wanted = ("RECIPE=/opt/vdmini/recipes/svd-i2v.yaml", "NAME=my-svd")
-    job = kubectl("set", "env", "--local", "-f", "-", *wanted, "-o", "yaml", input=template.stdout)
-    created = kubectl(*there, "create", "--validate=false", "-f", "-", input=job.stdout)
+    job = kubectl("set", "env", "--local", "-f", "-", *wanted, "-o", "yaml", stdin=template.stdout)
+    created = kubectl(*there, "create", "--validate=false", "-f", "-", stdin=job.stdout)
     assert created.returncode == 0, created.stderr
     spec = newest.get("/apis/batch/v1/namespaces/vdmini/jobs/my-svd")["spec"]["template"]["spec"]
     environment = {each["name"]: each["value"] for each in spec["containers"][0]["env"]}

@@ -7,7 +7,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from tests.deploy.kubernetes.conftest import MANIFESTS, ROOT
 
 

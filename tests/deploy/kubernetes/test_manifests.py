@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
-
 from tests.deploy.kubernetes.conftest import MANIFESTS, ROOT, Manifest
 from tests.deploy.kubernetes.pods import Pod, environment, named, pods
+
 from vdmini_serve.cli import _parser as serve_parser
 from vdmini_serve.contract.settings import Settings
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
-
 from tests.deploy.kubernetes.conftest import MANIFESTS, Manifest
 from tests.deploy.kubernetes.pods import pods
+
 from vdmini_serve.contract.addresses import REFUSED, is_public
 
 
@@ -54,7 +54,7 @@ class Policies:
             _port(rule, port, protocol) and any(_peer(each, peer) for each in rule[side])
             for spec in chosen
             for rule in spec.get(direction.lower(), ())
-        )  # fmt: skip
+        )
 
 
 def _fits(selector: Manifest, labels: dict[str, str]) -> bool:
@@ -150,12 +150,23 @@ def test_exactly_the_paths_that_the_system_uses_are_open(manifests: list[Manifes
 
 def edges() -> list[Any]:
     """The first and last address of every network that has a meaning of its own, and their neighbours."""
-    texts = (
-        "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.2.0/24 192.168.0.0/16 "
-        "198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 240.0.0.0/4 ::/8 2000::/3 64:ff9b::/96 fc00::/7 "
-        "fe80::/10 ff00::/8"
-    ).split()
-    networks = [*map(ip_network, texts), *REFUSED]
+    four = [
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.2.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+    ]
+    six = ["::/8", "2000::/3", "64:ff9b::/96", "fc00::/7", "fe80::/10", "ff00::/8"]
+    networks = [*map(ip_network, [*four, *six]), *REFUSED]
     found = []
     for network in networks:
         first, last, kind = int(network[0]), int(network[-1]), type(network[0])
