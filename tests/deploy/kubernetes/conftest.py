@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def render(kubectl: Kubectl) -> Callable[[str], list[Manifest]]:
     if int(re.findall(r'"minor": "(\d+)', version)[0]) < 21:
         pytest.skip("this kubectl is older than 1.21 and cannot render overlays; scripts/kubectl.sh installs another")
 
+    @cache
     def overlay(name: str) -> list[Manifest]:
         done = kubectl("kustomize", MANIFESTS / "overlays" / name)
         assert done.returncode == 0, done.stderr
