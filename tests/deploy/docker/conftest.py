@@ -1,8 +1,8 @@
 """A dockerd of our own, the three images, and the service as `docker compose up` starts it.
 
 No registry is needed: the base image is a fresh Debian, Redis and Prometheus are this machine's binaries on top of it.
-Grafana has no Debian package, so its container is left out. `VDMINI_TEST_DOCKERD` names a folder that shall keep what was
-built, for those who run these tests often; it takes 5 GB. What is built is a copy of the checkout, beside which the
+Grafana has no Debian package, so its container is left out. `VDMINI_TEST_DOCKERD` names a folder that shall keep what
+was built, for those who run these tests often; it takes 5 GB. What is built is a copy of the checkout, beside which the
 environment's wheels are laid (`PIP_FIND_LINKS`), for sites whose builds reach no index with a CPU build of torch.
 """
 

@@ -1,4 +1,4 @@
-"""The service in containers: it starts, serves, survives, is backed up, stops. In this order: each test leaves it running."""
+"""The service in containers: it starts, serves, survives, stops, is restored. In this order: each test leaves it running."""
 
 import io
 import re
@@ -42,10 +42,9 @@ def test_the_first_clip_is_there_within_a_minute_of_up(stack, record_property) -
     seconds = stack.seconds_until_ready + time.monotonic() - began
     record_property("seconds_to_first_clip", round(seconds, 1))
     assert frames((stack.docker.folder / "clip.mp4").read_bytes()) == 8
-    print(
-        f"from `up` to the first clip: {seconds:.1f} s, {stack.seconds_until_ready:.1f} s of them until all was ready"
-    )  # noqa: T201
-    assert seconds <= SECONDS_TO_THE_FIRST_CLIP
+    assert seconds <= SECONDS_TO_THE_FIRST_CLIP, (
+        f"{stack.seconds_until_ready:.1f} s of {seconds:.1f} until all was ready"
+    )
 
 
 def test_everything_is_healthy_and_prometheus_scrapes_one_api(stack) -> None:
