@@ -1,4 +1,4 @@
-"""The service in containers: it starts, serves, survives, stops, is restored. In this order: each test leaves it running."""
+"""The service in containers starts, serves, survives, stops, is restored; in this order, each leaves it running."""
 
 import io
 import re
