@@ -1,4 +1,4 @@
-"""`vdmini-serve healthcheck` tells the truth: with a real Redis and a real file. `tests/deploy/docker` asks a real worker."""
+"""`vdmini-serve healthcheck` tells the truth, with a real Redis and a real file. Containers ask a real worker."""
 
 import subprocess
 import sys
