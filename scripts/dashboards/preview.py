@@ -11,8 +11,9 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from colorsys import hls_to_rgb, rgb_to_hls
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import httpx
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -124,7 +126,7 @@ def _card(card: Axes, panel: Mapping[str, Any], chosen: Mapping[str, str], ask: 
     card.text(0.09 / wide, 1 - 0.19 / high, title, color=INK, size=11, weight="bold", va="center")
     series = list(_series(panel, chosen, ask))
     if series:
-        {"stat": _stat, "bargauge": _bars, "timeseries": _trend, "table": _table}[panel["type"]](card, panel, series)
+        {"stat": _stat, "barchart": _pairs, "timeseries": _trend, "table": _table}[panel["type"]](card, panel, series)
         return
     words = textwrap.fill(panel["fieldConfig"]["defaults"]["noValue"], int(wide * 10))
     card.text(0.5, 0.45, words, color=FAINT, size=10.5, ha="center", va="center")
@@ -172,16 +174,33 @@ def _stat(card: Axes, panel: Mapping[str, Any], series: Sequence[Series]) -> Non
             axes.annotate(name, (x, y), (0, -18), textcoords="offset points", color=INK, size=10, **CENTRED)
 
 
-def _bars(card: Axes, panel: Mapping[str, Any], series: Sequence[Series]) -> None:
-    axes = _inner(card, panel)
+def _pairs(card: Axes, panel: Mapping[str, Any], series: Sequence[Series]) -> None:
+    axes = _inner(card, panel, below=0.4)
     axes.axis("off")
-    most = max(values[-1] for _, _, values, _ in series)
-    axes.set(xlim=(-0.85 * most, most * 1.25), ylim=(len(series) - 0.4, -0.6))
-    for at, (name, _, values, labels) in enumerate(series):
-        color = _color(panel, name, labels["__ref"], at)
-        axes.barh(at, values[-1], color=color, height=0.62)
-        axes.text(-0.02 * most, at, name, color=INK, size=10.5, ha="right", va="center")
+    by, names = panel["options"]["xField"], _titles(panel)
+    groups = sorted({labels[by] for *_, labels in series})
+    refs = [target["refId"] for target in panel["targets"]]
+    most, high = max(values[-1] for _, _, values, _ in series), 0.8 / len(refs)
+    axes.set(xlim=(-0.55 * most, most * 1.2), ylim=(len(groups) - 0.5, -0.5))
+    for _, _, values, labels in series:
+        at = groups.index(labels[by]) + (refs.index(labels["__ref"]) - (len(refs) - 1) / 2) * high
+        name = names[f"Value #{labels['__ref']}"]
+        color = _override(panel, name, "color")["fixedColor"]
+        axes.barh(at, values[-1], color=color, height=high * 0.9, label=name)
         axes.text(values[-1] + 0.02 * most, at, spoken(values[-1], panel), color=color, size=12, va="center")
+    for at, group in enumerate(groups):
+        axes.text(-0.02 * most, at, group, color=INK, size=10.5, ha="right", va="center")
+    handles = {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    card.legend(handles.values(), handles, loc="lower left", ncols=2, fontsize=9, frameon=False, labelcolor=INK)
+
+
+def _titles(panel: Mapping[str, Any]) -> dict[str, str]:
+    """Titles of a table's fields, in order."""
+    options = next(each["options"] for each in panel["transformations"] if each["id"] == "organize")
+    return {
+        field: options["renameByName"][field]
+        for field in sorted(options["indexByName"], key=options["indexByName"].get)
+    }
 
 
 def _trend(card: Axes, panel: Mapping[str, Any], series: Sequence[Series]) -> None:
@@ -192,18 +211,23 @@ def _trend(card: Axes, panel: Mapping[str, Any], series: Sequence[Series]) -> No
     floor: dict[float, float] = {}
     for at, (name, times, values, labels) in enumerate(series):
         style: dict[str, Any] = {"color": _color(panel, name, labels["__ref"], at), "label": name}
+        line = _override(panel, labels["__ref"], "custom.lineStyle")
         if stacked:
             base = [floor.get(each, 0.0) for each in times]
             floor |= {each: low + value for each, low, value in zip(times, base, values, strict=True)}
-            axes.bar(times, values, times[1] - times[0] if len(times) > 1 else 5, bottom=base, alpha=0.75, **style)
-        elif _override(panel, labels["__ref"], "custom.lineStyle"):
-            axes.plot(times, values, linestyle="--", linewidth=1.6, **style)
+            axes.bar(times, values, _step(times), bottom=base, alpha=0.75, **style)
+        elif line:
+            axes.plot(times, values, linestyle={"dash": "--", "dot": ":"}[line["fill"]], linewidth=1.8, **style)
         else:
             axes.plot(times, values, linewidth=1.6, marker="o", markersize=2.5, **style)
     if defaults["custom"].get("thresholdsStyle", {}).get("mode") == "dashed":
         for step in defaults["thresholds"]["steps"][1:]:
             axes.axhline(step["value"], color=NAMED["red"], linestyle=":", linewidth=1)
     _axis(axes, panel, columns)
+
+
+def _step(times: Sequence[float]) -> float:
+    return min((after - before for before, after in pairwise(times)), default=5)
 
 
 def _axis(axes: Axes, panel: Mapping[str, Any], columns: int) -> None:
@@ -226,9 +250,7 @@ def _axis(axes: Axes, panel: Mapping[str, Any], columns: int) -> None:
 def _table(card: Axes, panel: Mapping[str, Any], series: Sequence[Series]) -> None:
     axes = _inner(card, panel)
     axes.axis("off")
-    organise = next(each["options"] for each in panel["transformations"] if each["id"] == "organize")
-    titles: dict[str, str] = organise["renameByName"]
-    fields = sorted(titles, key=organise["indexByName"].__getitem__)
+    titles = _titles(panel)
     rows: dict[str, dict[str, str]] = {}
     for _, _, values, labels in series:
         plain = {name: value for name, value in labels.items() if not name.startswith("__")}
@@ -237,9 +259,9 @@ def _table(card: Axes, panel: Mapping[str, Any], series: Sequence[Series]) -> No
         rows.setdefault(json.dumps(plain, sort_keys=True), dict(plain))[field] = spoken(values[-1], panel, unit=unit)
     line = 0.28 / (_inches(panel)[1] - 0.55)
     shown = [titles, *list(rows.values())[: int(1 / line) - 1]]
-    widths = [max(len(row.get(field, "")) for row in shown) + 2 for field in fields]
+    widths = [max(len(row.get(field, "")) for row in shown) + 2 for field in titles]
     for at, row in enumerate(shown):
-        for field, before in zip(fields, accumulate(widths, initial=0), strict=False):
+        for field, before in zip(titles, accumulate(widths, initial=0), strict=False):
             place = (before / max(90, sum(widths)), 1 - (at + 0.5) * line)
             axes.text(*place, row.get(field, ""), color=INK if at else FAINT, size=10.5, va="center")
 
@@ -253,11 +275,14 @@ def _override(panel: Mapping[str, Any], name: str, key: str) -> Any:
     return None
 
 
-def _color(panel: Mapping[str, Any], name: str, ref: str, at: int) -> str:
-    fixed = _override(panel, name, "color") or _override(panel, ref, "color")
-    if fixed:
-        return str(fixed["fixedColor"])
-    return PALETTE[at % len(PALETTE)]
+def _color(panel: Mapping[str, Any], name: str, ref: str, at: int) -> tuple[float, float, float]:
+    named, of_query = _override(panel, name, "color"), _override(panel, ref, "color")
+    if named:
+        return to_rgb(named["fixedColor"])
+    if not of_query:
+        return to_rgb(PALETTE[at % len(PALETTE)])
+    hue, light, strength = rgb_to_hls(*to_rgb(of_query["fixedColor"]))
+    return hls_to_rgb(hue, min(0.9, light * (0.75, 1, 1.25)[at % 3]), strength)
 
 
 def _threshold(value: float, defaults: Mapping[str, Any]) -> str:
