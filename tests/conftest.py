@@ -41,12 +41,15 @@ class Groups(LoadScopeScheduling):
             return "service"
         if "tests/deploy/docker/" in path:
             return "docker"
+        if "tests/deploy/monitoring/" in path:
+            return "monitoring"
         return " ".join([path, *(task for task in TEACHERS if re.search(rf"[\[-]{task}[]-]", test))])
 
 
 HEAVY = (
     "tests/deploy/docker/",
     "tests/service/",
+    "tests/deploy/monitoring/",
     "test_sharding",
     "test_job.py",
     "test_teachers",

@@ -97,7 +97,7 @@ def _failing() -> Panel:
 
 def _budget() -> Panel:
     ask = Ask(
-        title="How much of the error budget is left?",
+        title="How much may still fail?",
         shows="In 30 days 1 % of the work may fail. 100 %: nothing failed. 0 %: all that may fail has. Below: the "
         "promise is broken. Where Prometheus keeps less than 30 days, of what it keeps.",
         good="more than a quarter.",
@@ -154,7 +154,7 @@ def _reasons() -> Panel:
     ask = Ask(
         title="Why do jobs fail?",
         shows="Failed jobs in the 5 minutes before each point, by the kind of their problem (docs at /docs).",
-        good="no bars.",
+        good="none.",
         otherwise="internal-error: the worker's log has the traceback beside the job's id. worker-lost: a worker died "
         "three times with it. out-of-memory: fewer frames, a smaller size. storage-full: see below.",
         empty="No job failed",
@@ -271,12 +271,12 @@ def _removed() -> Panel:
         "partial (left by processes that died).",
         good="expired ones, once the oldest jobs have reached their age (a week by default).",
         otherwise="many stray or partial: workers die; see the dashboard Queue and workers.",
-        empty="No file was removed yet",
+        empty="No file was removed",
         unit="none",
         decimals=0,
     )
     removed = increase(RESULTS_REMOVED, by=("reason",), window="1h")
-    return trend(ask, Query(removed, "{{reason}}"), stacked=True, as_bars=True)
+    return trend(ask, Query(f"{removed} > 0", "{{reason}}"), stacked=True, as_bars=True)
 
 
 def _webhooks() -> Panel:

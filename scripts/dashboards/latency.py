@@ -5,18 +5,17 @@ from panels import (
     BAD,
     GOOD,
     STUDENT,
-    STUDENT_TAIL,
     TEACHER,
-    TEACHER_TAIL,
     TIMES,
     WATCH,
     Ask,
     Column,
+    Line,
     Panel,
     Query,
-    bars,
     figure,
     grid,
+    pairs,
     trend,
 )
 from promql import NOW, newest, quantile, recorded, select
@@ -34,8 +33,9 @@ from vdmini_serve.contract.metrics import (
 )
 
 WORK = ("task", "size", "steps")
-KIND = "{{model}} · {{size}} · {{steps}} steps"
+KIND = "{{model}} · {{size}} · steps {{steps}}"
 FASTER = ((None, BAD), (1.0, WATCH), (1.1, GOOD))
+TYPICAL_AND_TAIL: tuple[tuple[float, Line], ...] = ((0.5, "solid"), (0.95, "dot"))
 KEPT = ((None, BAD), (0.8, WATCH), (0.95, GOOD))
 STAGES = {"encode": "#B877D9", "denoise": "#73BF69", "decode": "#5794F2", "mp4": "#FADE2A", "discarded": "#F2495C"}
 
@@ -89,7 +89,7 @@ def _speedup() -> Panel:
         runbooks=("CompressedSlowerThanBaseline",),
         empty="No pair of compressed and uncompressed model was measured in the last 7 days: load both, and send a job",
         unit=TIMES,
-        width=6,
+        width=5,
         height=9,
         decimals=2,
         steps=FASTER,
@@ -110,24 +110,23 @@ def _clip_seconds() -> Panel:
         height=9,
         steps=((None, STUDENT),),
     )
-    return bars(
+    return pairs(
         ask,
-        Query(
-            f"max by (task, size, steps) ({TEACHER_SECONDS})",
-            "uncompressed {{task}} · {{size}} · {{steps}} steps",
-            TEACHER,
-        ),
-        Query(
-            f"max by (task, size, steps) ({STUDENT_SECONDS})",
-            "compressed {{task}} · {{size}} · {{steps}} steps",
-            STUDENT,
-        ),
+        Query(_by_work(TEACHER_SECONDS), "uncompressed", TEACHER),
+        Query(_by_work(STUDENT_SECONDS), "compressed", STUDENT),
+        by="work",
     )
+
+
+def _by_work(seconds: str) -> str:
+    """One number for each task, size and steps, which become one label."""
+    joined = f'label_join({seconds}, "kind", " · ", "task", "size", "steps")'
+    return f'max by (work) (label_replace({joined}, "work", "$1 steps", "kind", "(.*)"))'
 
 
 def _receipt() -> Panel:
     ask = Ask(
-        title="Does it keep the promise of its receipt?",
+        title="Is the promise of its receipt kept?",
         shows="The speed-up measured here over the one in the model's receipt (vdmini.json), the slowest of what is "
         "selected. A receipt was measured on the device of whoever made the model; the table below shows both.",
         good="95 % and more.",
@@ -135,7 +134,7 @@ def _receipt() -> Panel:
         "and compare the runtime's switches (VDMINI_RUNTIME) with the receipt's.",
         empty="The receipts say nothing of the sizes and steps that were measured here",
         unit="percentunit",
-        width=4,
+        width=5,
         height=9,
         decimals=0,
         steps=KEPT,
@@ -180,15 +179,15 @@ def _served() -> Panel:
     )
     by = ("size", "steps")
     lines = []
-    for name, variant, colors in (
-        ("compressed", "vdmini", (STUDENT, STUDENT_TAIL)),
-        ("uncompressed", "teacher", (TEACHER, TEACHER_TAIL)),
+    for name, variant, color in (
+        ("compressed", "vdmini", STUDENT),
+        ("uncompressed", "teacher", TEACHER),
     ):
-        for share, color in zip((0.5, 0.95), colors, strict=True):
+        for share, line in TYPICAL_AND_TAIL:
             expr = quantile(share, JOB_LATENCY, "variant", *WORK, by=by, variant=variant)
-            lines.append(Query(expr, f"{name} p{share * 100:.0f} · {{{{size}}}} · {{{{steps}}}} steps", color))
+            lines.append(Query(expr, f"{name} p{share * 100:.0f} · {{{{size}}}} · steps {{{{steps}}}}", color, line))
     baseline = newest(BASELINE, *WORK, by=("size", "steps", "device"))
-    lines.append(Query(baseline, "baseline · {{size}} · {{steps}} steps · {{device}}", TEACHER, dashed=True))
+    lines.append(Query(baseline, "baseline · {{size}} · steps {{steps}} · {{device}}", TEACHER, line="dash"))
     return trend(ask, *lines)
 
 
@@ -245,7 +244,7 @@ def _over_time() -> Panel:
     )
     measured = f"min by (model, size, steps) ({MEASURED})"
     promised = f"max by (model, size, steps) ({PROMISED} and on (model, task, size, steps) {MEASURED})"
-    return trend(ask, Query(measured, KIND), Query(promised, f"promised: {KIND}", "#808080", dashed=True), line_at=True)
+    return trend(ask, Query(measured, KIND), Query(promised, f"promised: {KIND}", "#808080", line="dash"), line_at=True)
 
 
 def _paired() -> Panel:
@@ -265,7 +264,7 @@ def _paired() -> Panel:
     return trend(
         ask,
         Query(half, "half of the jobs · {{model}}", STUDENT),
-        Query(most, "nine of ten jobs · {{model}}", STUDENT_TAIL),
+        Query(most, "nine of ten jobs · {{model}}", STUDENT, "dot"),
         line_at=True,
     )
 

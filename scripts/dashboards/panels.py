@@ -6,9 +6,9 @@ The types are Grafana's own (its Foundation SDK is generated from Grafana's sche
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from grafana_foundation_sdk.builders import bargauge, common, dashboard, prometheus, stat, table, timeseries
+from grafana_foundation_sdk.builders import barchart, common, dashboard, prometheus, stat, table, timeseries
 from grafana_foundation_sdk.models import common as options
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
@@ -16,15 +16,19 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 DATASOURCE_UID = "prometheus"
 """Of the provisioned datasource; also what kube-prometheus-stack calls its own."""
 
-STUDENT, STUDENT_TAIL = "#5794F2", "#8AB8FF"
-TEACHER, TEACHER_TAIL = "#FF9830", "#FFCB7D"
+STUDENT, TEACHER = "#5794F2", "#FF9830"
 """The compressed model is blue and the uncompressed one orange, on every dashboard."""
 GOOD, WATCH, BAD, NEUTRAL = "green", "yellow", "red", "text"
 
+Line = Literal["solid", "dash", "dot"]
+REF_IDS = "ABCDEFGH"
+"""Names of a panel's queries, in order."""
+
 TIMES = "suffix:×"  # noqa: RUF001  # a multiplication sign is what is meant
 
-AnyPanel = stat.Panel | timeseries.Panel | bargauge.Panel | table.Panel
-Styled = TypeVar("Styled", stat.Panel, timeseries.Panel, bargauge.Panel, table.Panel)
+AnyPanel = stat.Panel | timeseries.Panel | barchart.Panel | table.Panel
+AS_TABLES = (table.Panel, barchart.Panel)
+Styled = TypeVar("Styled", stat.Panel, timeseries.Panel, barchart.Panel, table.Panel)
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,14 @@ class Query:
     Args:
         expr: PromQL.
         legend: name of each series.
-        color: of all its series; thresholds or the palette decide without one.
-        dashed: drawn as a dashed line, such as a baseline.
+        color: of all its series, in shades; thresholds or the palette decide without one.
+        line: `dash` for what is compared with, such as a baseline, `dot` for tails.
     """
 
     expr: str
     legend: str = ""
     color: str = ""
-    dashed: bool = False
+    line: Line = "solid"
 
 
 @dataclass(frozen=True)
@@ -117,12 +121,16 @@ def figure(ask: Ask, *queries: Query, show_names: bool = False, words: Mapping[s
     return Panel(ask, made)
 
 
-def bars(ask: Ask, *queries: Query) -> Panel:
-    """A horizontal bar for each series, all from 0 and on one scale."""
-    made = _panel(bargauge.Panel(), ask, queries, at_once=True)
-    made.display_mode(options.BarGaugeDisplayMode.BASIC).orientation(options.VizOrientation.HORIZONTAL)
-    made.value_mode(options.BarGaugeValueMode.TEXT).name_placement(options.BarGaugeNamePlacement.LEFT)
-    made.reduce_options(_last()).show_unfilled(show_unfilled=False).min(0)
+def pairs(ask: Ask, *queries: Query, by: str) -> Panel:
+    """Horizontal bars in groups: one group for each value of the label `by`, one bar in it for each query's series."""
+    made = _panel(barchart.Panel(), ask, queries, at_once=True).x_field(by)
+    made.orientation(options.VizOrientation.HORIZONTAL).show_value(options.VisibilityMode.ALWAYS)
+    made.stacking(options.StackingMode.NONE).group_width(0.7).bar_width(0.9).fill_opacity(85).min(0)
+    made.legend(_legend()).tooltip(common.VizTooltipOptions().mode(options.TooltipDisplayMode.MULTI))
+    names = {f"Value #{ref_id}": query.legend for query, ref_id in zip(queries, REF_IDS, strict=False)}
+    _as_one_table(made, {by: by, **names})
+    for query in queries:
+        made.override_by_name(query.legend, [_colored(query.color)])
     return Panel(ask, made)
 
 
@@ -153,15 +161,10 @@ def trend(
         made.stacking(common.StackingConfig().mode(options.StackingMode.NORMAL).group("A"))
     if line_at:
         made.thresholds_style(common.GraphThresholdsStyleConfig().mode(options.GraphThresholdsStyleMode.DASHED))
-    made.legend(
-        common.VizLegendOptions()
-        .show_legend(show_legend=True)
-        .display_mode(options.LegendDisplayMode.LIST)
-        .placement(options.LegendPlacement.BOTTOM)
-    )
+    made.legend(_legend())
     made.tooltip(common.VizTooltipOptions().mode(options.TooltipDisplayMode.MULTI).sort(options.SortOrder.DESCENDING))
     for name, color in (colors or {}).items():
-        made.override_by_name(name, [_fixed(color)])
+        made.override_by_name(name, [_colored(color)])
     return Panel(ask, made)
 
 
@@ -169,22 +172,26 @@ def grid(ask: Ask, *queries: Query, columns: Sequence[Column]) -> Panel:
     """A table whose queries become columns of one row for each set of equal labels."""
     made = _panel(table.Panel(), ask, queries, at_once=True).show_header(show_header=True)
     made.align(options.FieldTextAlignment.AUTO).cell_options(options.TableAutoCellOptions()).inspect(inspect=False)
-    wanted = {column.field: at for at, column in enumerate(columns)}
-    hidden = {"Time": True, "__name__": True, "instance": True, "job": True}
-    made.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
-    made.with_transformation(
-        models.DataTransformerConfig(
-            id_val="organize",
-            options={
-                "excludeByName": {name: True for name in hidden if name not in wanted},
-                "indexByName": wanted,
-                "renameByName": {column.field: column.title for column in columns},
-            },
-        )
-    )
+    _as_one_table(made, {column.field: column.title for column in columns})
     for column in columns:
         made.override_by_name(column.title, list(_column(column)))
     return Panel(ask, made)
+
+
+def _as_one_table(made: table.Panel | barchart.Panel, titles: Mapping[str, str]) -> None:
+    """Queries become columns of one row for each set of equal labels; fields get titles, in that order."""
+    made.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
+    shown = {
+        "excludeByName": {"Time": True},
+        "indexByName": {name: at for at, name in enumerate(titles)},
+        "renameByName": dict(titles),
+    }
+    made.with_transformation(models.DataTransformerConfig(id_val="organize", options=shown))
+
+
+def _legend() -> common.VizLegendOptions:
+    made = common.VizLegendOptions().show_legend(show_legend=True)
+    return made.display_mode(options.LegendDisplayMode.LIST).placement(options.LegendPlacement.BOTTOM)
 
 
 def _panel(made: Styled, ask: Ask, queries: Sequence[Query], *, at_once: bool) -> Styled:
@@ -198,12 +205,13 @@ def _panel(made: Styled, ask: Ask, queries: Sequence[Query], *, at_once: bool) -
     made.thresholds(_steps(ask.steps or ((None, NEUTRAL),)))
     mode = models.FieldColorModeId.THRESHOLDS if at_once else models.FieldColorModeId.PALETTE_CLASSIC_BY_NAME
     made.color_scheme(dashboard.FieldColor().mode(mode))
-    for query, ref_id in zip(queries, "ABCDEFGH", strict=False):
-        made.with_target(_target(query, ref_id, at_once=at_once, as_table=isinstance(made, table.Panel)))
-        style = [_fixed(query.color)] if query.color else []
-        if query.dashed:
-            style.append(models.DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [10, 10]}))
-        if style:
+    for query, ref_id in zip(queries, REF_IDS, strict=False):
+        made.with_target(_target(query, ref_id, at_once=at_once, as_table=isinstance(made, AS_TABLES)))
+        style = [_colored(query.color, mode="shades")] if query.color else []
+        if query.line != "solid":
+            pattern = [10, 10] if query.line == "dash" else [0, 6]
+            style.append(models.DynamicConfigValue("custom.lineStyle", {"fill": query.line, "dash": pattern}))
+        if style and not isinstance(made, AS_TABLES):
             made.override_by_query(ref_id, style)
     return made
 
@@ -225,8 +233,8 @@ def _last() -> common.ReduceDataOptions:
     return common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(values=False)
 
 
-def _fixed(color: str) -> models.DynamicConfigValue:
-    return models.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": color})
+def _colored(color: str, *, mode: Literal["fixed", "shades"] = "fixed") -> models.DynamicConfigValue:
+    return models.DynamicConfigValue("color", {"mode": mode, "fixedColor": color})
 
 
 def _column(column: Column) -> Iterator[models.DynamicConfigValue]:

@@ -11,7 +11,9 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from colorsys import hls_to_rgb, rgb_to_hls
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ import httpx
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 mpl.use("Agg")
 FOLDER = Path(__file__).resolve().parents[2] / "docker" / "grafana" / "dashboards"
@@ -28,6 +32,7 @@ CELL_WIDTH, CELL_HEIGHT = 0.78, 0.42
 PAGE, CARD, INK, FAINT = "#111217", "#181B1F", "#CCCCDC", "#6E7079"
 NAMED = {"green": "#73BF69", "yellow": "#FADE2A", "red": "#F2495C", "text": INK}
 PALETTE = ("#73BF69", "#F2CC0C", "#8AB8FF", "#FF780A", "#F2495C", "#5794F2", "#B877D9", "#705DA0", "#37872D")
+CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 Series = tuple[str, list[float], list[float], Mapping[str, Any]]
 
 
@@ -115,18 +120,28 @@ def draw(dashboard: Mapping[str, Any], ask: Asker) -> Figure:
 def _card(card: Axes, panel: Mapping[str, Any], chosen: Mapping[str, str], ask: Asker) -> None:
     card.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(0, 1))
     card.spines[:].set_visible(False)
+    wide, high = _inches(panel)
     title = re.sub(r"\$(\w+)", lambda found: chosen.get(found[1], "all"), panel["title"])
-    high, wide = panel["gridPos"]["h"] * CELL_HEIGHT, panel["gridPos"]["w"] * CELL_WIDTH
     title = textwrap.shorten(title, int(wide * 11.5), placeholder=" ...")
-    card.text(0.09 / wide, 1 - 0.17 / high, title, color=INK, size=11, weight="bold", va="center")
-    inner = card.inset_axes((0.1 / wide, 0.1 / high, 1 - 0.2 / wide, 1 - 0.45 / high), facecolor=CARD)
+    card.text(0.09 / wide, 1 - 0.19 / high, title, color=INK, size=11, weight="bold", va="center")
     series = list(_series(panel, chosen, ask))
-    if not series:
-        inner.axis("off")
-        words = textwrap.fill(panel["fieldConfig"]["defaults"]["noValue"], int(wide * 10))
-        inner.text(0.5, 0.5, words, color=FAINT, size=10.5, ha="center", va="center")
+    if series:
+        {"stat": _stat, "barchart": _pairs, "timeseries": _trend, "table": _table}[panel["type"]](card, panel, series)
         return
-    {"stat": _stat, "bargauge": _bars, "timeseries": _trend, "table": _table}[panel["type"]](inner, panel, series)
+    words = textwrap.fill(panel["fieldConfig"]["defaults"]["noValue"], int(wide * 10))
+    card.text(0.5, 0.45, words, color=FAINT, size=10.5, ha="center", va="center")
+
+
+def _inches(panel: Mapping[str, Any]) -> tuple[float, float]:
+    return panel["gridPos"]["w"] * CELL_WIDTH, panel["gridPos"]["h"] * CELL_HEIGHT
+
+
+def _inner(card: Axes, panel: Mapping[str, Any], *, left: float = 0.1, below: float = 0.1) -> Axes:
+    """What is left of a card below its title, with margins in inches."""
+    wide, high = _inches(panel)
+    return card.inset_axes(
+        (left / wide, below / high, 1 - (left + 0.15) / wide, 1 - (below + 0.45) / high), facecolor=CARD
+    )
 
 
 def _series(panel: Mapping[str, Any], chosen: Mapping[str, str], ask: Asker) -> Iterator[Series]:
@@ -145,126 +160,110 @@ def _series(panel: Mapping[str, Any], chosen: Mapping[str, str], ask: Asker) -> 
             )
 
 
-def _stat(axes: Axes, panel: Mapping[str, Any], series: Sequence[Series]) -> None:
+def _stat(card: Axes, panel: Mapping[str, Any], series: Sequence[Series]) -> None:
+    axes = _inner(card, panel)
     axes.axis("off")
     named = panel["options"]["textMode"] == "value_and_name"
-    side_by_side = panel["gridPos"]["w"] > panel["gridPos"]["h"] and len(series) > 1
+    side_by_side = panel["gridPos"]["w"] > panel["gridPos"]["h"]
     for at, (name, _, values, _) in enumerate(series):
         middle = (at + 0.5) / len(series)
         x, y = (middle, 0.5) if side_by_side else (0.5, 1 - middle)
         text, color = spoken(values[-1], panel), _threshold(values[-1], panel["fieldConfig"]["defaults"])
-        size = 30 if len(series) == 1 else 24
-        axes.text(
-            x,
-            y + (0.1 / max(1, len(series)) if named else 0),
-            text,
-            color=color,
-            size=size,
-            ha="center",
-            va="center",
-            weight="bold",
-        )
+        axes.annotate(text, (x, y), (0, 8 if named else 0), textcoords="offset points", color=color, size=26, **CENTRED)
         if named:
-            axes.text(x, y - 0.3 / max(1.5, len(series)), name, color=INK, size=10, ha="center", va="center")
+            axes.annotate(name, (x, y), (0, -18), textcoords="offset points", color=INK, size=10, **CENTRED)
 
 
-def _bars(axes: Axes, panel: Mapping[str, Any], series: Sequence[Series]) -> None:
+def _pairs(card: Axes, panel: Mapping[str, Any], series: Sequence[Series]) -> None:
+    axes = _inner(card, panel, below=0.4)
     axes.axis("off")
-    most = max(values[-1] for _, _, values, _ in series)
-    axes.set(xlim=(-0.85 * most, most * 1.25), ylim=(len(series) - 0.4, -0.6))
-    for at, (name, _, values, labels) in enumerate(series):
-        color = _color(panel, name, labels["__ref"], at)
-        axes.barh(at, values[-1], color=color, height=0.62)
-        axes.text(-0.02 * most, at, name, color=INK, size=10.5, ha="right", va="center")
-        axes.text(
-            values[-1] + 0.02 * most, at, spoken(values[-1], panel), color=color, size=12, va="center", weight="bold"
-        )
+    by, names = panel["options"]["xField"], _titles(panel)
+    groups = sorted({labels[by] for *_, labels in series})
+    refs = [target["refId"] for target in panel["targets"]]
+    most, high = max(values[-1] for _, _, values, _ in series), 0.8 / len(refs)
+    axes.set(xlim=(-0.55 * most, most * 1.2), ylim=(len(groups) - 0.5, -0.5))
+    for _, _, values, labels in series:
+        at = groups.index(labels[by]) + (refs.index(labels["__ref"]) - (len(refs) - 1) / 2) * high
+        name = names[f"Value #{labels['__ref']}"]
+        color = _override(panel, name, "color")["fixedColor"]
+        axes.barh(at, values[-1], color=color, height=high * 0.9, label=name)
+        axes.text(values[-1] + 0.02 * most, at, spoken(values[-1], panel), color=color, size=12, va="center")
+    for at, group in enumerate(groups):
+        axes.text(-0.02 * most, at, group, color=INK, size=10.5, ha="right", va="center")
+    handles = {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    card.legend(handles.values(), handles, loc="lower left", ncols=2, fontsize=9, frameon=False, labelcolor=INK)
 
 
-def _trend(axes: Axes, panel: Mapping[str, Any], series: Sequence[Series]) -> None:
-    custom = panel["fieldConfig"]["defaults"]["custom"]
-    stacked = custom.get("stacking", {}).get("mode") == "normal"
+def _titles(panel: Mapping[str, Any]) -> dict[str, str]:
+    """Titles of a table's fields, in order."""
+    options = next(each["options"] for each in panel["transformations"] if each["id"] == "organize")
+    return {
+        field: options["renameByName"][field]
+        for field in sorted(options["indexByName"], key=options["indexByName"].get)
+    }
+
+
+def _trend(card: Axes, panel: Mapping[str, Any], series: Sequence[Series]) -> None:
+    columns = max(1, panel["gridPos"]["w"] // 6)
+    axes = _inner(card, panel, left=0.75, below=0.35 + 0.19 * math.ceil(len(series) / columns))
+    defaults = panel["fieldConfig"]["defaults"]
+    stacked = defaults["custom"].get("stacking", {}).get("mode") == "normal"
     floor: dict[float, float] = {}
     for at, (name, times, values, labels) in enumerate(series):
-        color, dashed = _color(panel, name, labels["__ref"], at), _dashed(panel, labels["__ref"])
+        style: dict[str, Any] = {"color": _color(panel, name, labels["__ref"], at), "label": name}
+        line = _override(panel, labels["__ref"], "custom.lineStyle")
         if stacked:
             base = [floor.get(each, 0.0) for each in times]
-            tops = [low + value for low, value in zip(base, values, strict=True)]
-            floor |= dict(zip(times, tops, strict=True))
-            width = (times[1] - times[0]) if len(times) > 1 else 5
-            axes.bar(times, values, width, bottom=base, color=color, alpha=0.75, label=name, linewidth=0)
+            floor |= {each: low + value for each, low, value in zip(times, base, values, strict=True)}
+            axes.bar(times, values, _step(times), bottom=base, alpha=0.75, **style)
+        elif line:
+            axes.plot(times, values, linestyle={"dash": "--", "dot": ":"}[line["fill"]], linewidth=1.8, **style)
         else:
-            axes.plot(
-                times,
-                values,
-                color=color,
-                label=name,
-                linewidth=1.6,
-                linestyle="--" if dashed else "-",
-                marker="o" if not dashed else "",
-                markersize=2.5,
-            )
-    defaults = panel["fieldConfig"]["defaults"]
-    if custom.get("thresholdsStyle", {}).get("mode") == "dashed":
+            axes.plot(times, values, linewidth=1.6, marker="o", markersize=2.5, **style)
+    if defaults["custom"].get("thresholdsStyle", {}).get("mode") == "dashed":
         for step in defaults["thresholds"]["steps"][1:]:
             axes.axhline(step["value"], color=NAMED["red"], linestyle=":", linewidth=1)
-    _axis(axes, panel, len(series))
+    _axis(axes, panel, columns)
 
 
-def _axis(axes: Axes, panel: Mapping[str, Any], lines: int) -> None:
+def _step(times: Sequence[float]) -> float:
+    return min((after - before for before, after in pairwise(times)), default=5)
+
+
+def _axis(axes: Axes, panel: Mapping[str, Any], columns: int) -> None:
     axes.set_ylim(bottom=0)
     axes.grid(axis="y", color="#2C3235", linewidth=0.6)
     axes.spines[:].set_visible(False)
     axes.tick_params(colors=FAINT, labelsize=9, length=0)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_formatter(lambda value, _: spoken(value, panel))
     axes.xaxis.set_major_formatter(lambda value, _: time.strftime("%H:%M", time.gmtime(value)))
-    columns = max(1, panel["gridPos"]["w"] // 6)
-    axes.legend(
-        loc="upper left",
-        bbox_to_anchor=(0, -0.06),
-        ncols=columns,
-        fontsize=8.5,
-        frameon=False,
-        labelcolor=INK,
-        borderaxespad=0.6,
-    )
-    legend_rows = math.ceil(lines / columns)
-    box = axes.get_position()
-    share = min(0.5, (0.3 + 0.19 * legend_rows) / (panel["gridPos"]["h"] * CELL_HEIGHT))
-    axes.set_axes_locator(None)
-    axes.set_position(
-        (0.05 if panel["gridPos"]["w"] > 12 else 0.08, share, 0.93 if panel["gridPos"]["w"] > 12 else 0.9, 0.86 - share)
-    )
-    del box
+    place: dict[str, Any] = {
+        "loc": "upper left",
+        "bbox_to_anchor": (0, -0.24 / _inches(panel)[1] * 1.4),
+        "ncols": columns,
+    }
+    axes.legend(fontsize=8.5, frameon=False, labelcolor=INK, borderaxespad=0, **place)
 
 
-def _table(axes: Axes, panel: Mapping[str, Any], series: Sequence[Series]) -> None:
+def _table(card: Axes, panel: Mapping[str, Any], series: Sequence[Series]) -> None:
+    axes = _inner(card, panel)
     axes.axis("off")
-    organise = next(each["options"] for each in panel["transformations"] if each["id"] == "organize")
-    fields = sorted(organise["indexByName"], key=organise["indexByName"].__getitem__)
-    one = len(panel["targets"]) == 1
+    titles = _titles(panel)
     rows: dict[str, dict[str, str]] = {}
     for _, _, values, labels in series:
         plain = {name: value for name, value in labels.items() if not name.startswith("__")}
-        row = rows.setdefault(json.dumps(plain, sort_keys=True), dict(plain))
-        field = "Value" if one else f"Value #{labels['__ref']}"
-        row[field] = spoken(values[-1], panel, unit=_override(panel, organise["renameByName"].get(field, ""), "unit"))
-    widths = [
-        max(len(organise["renameByName"][field]), *(len(row.get(field, "")) for row in rows.values())) + 2
-        for field in fields
-    ]
-    starts = [sum(widths[:at]) / sum(widths) for at in range(len(widths))]
-    high = panel["gridPos"]["h"] * CELL_HEIGHT
-    for at, row in enumerate([organise["renameByName"], *list(rows.values())[: int(high / 0.28) - 2]]):
-        for field, x in zip(fields, starts, strict=True):
-            axes.text(
-                x,
-                1 - (at + 0.5) * 0.28 / high,
-                row.get(field, ""),
-                color=FAINT if at == 0 else INK,
-                size=10.5,
-                va="center",
-            )
+        field = "Value" if len(panel["targets"]) == 1 else f"Value #{labels['__ref']}"
+        unit = _override(panel, titles.get(field, ""), "unit")
+        rows.setdefault(json.dumps(plain, sort_keys=True), dict(plain))[field] = spoken(values[-1], panel, unit=unit)
+    line = 0.28 / (_inches(panel)[1] - 0.55)
+    shown = [titles, *list(rows.values())[: int(1 / line) - 1]]
+    widths = [max(len(row.get(field, "")) for row in shown) + 2 for field in titles]
+    for at, row in enumerate(shown):
+        for field, before in zip(titles, accumulate(widths, initial=0), strict=False):
+            place = (before / max(90, sum(widths)), 1 - (at + 0.5) * line)
+            axes.text(*place, row.get(field, ""), color=INK if at else FAINT, size=10.5, va="center")
 
 
 def _override(panel: Mapping[str, Any], name: str, key: str) -> Any:
@@ -276,20 +275,19 @@ def _override(panel: Mapping[str, Any], name: str, key: str) -> Any:
     return None
 
 
-def _color(panel: Mapping[str, Any], name: str, ref: str, at: int) -> str:
-    fixed = _override(panel, name, "color") or _override(panel, ref, "color")
-    if fixed:
-        return str(fixed["fixedColor"])
-    return PALETTE[at % len(PALETTE)]
-
-
-def _dashed(panel: Mapping[str, Any], ref: str) -> bool:
-    return _override(panel, ref, "custom.lineStyle") is not None
+def _color(panel: Mapping[str, Any], name: str, ref: str, at: int) -> tuple[float, float, float]:
+    named, of_query = _override(panel, name, "color"), _override(panel, ref, "color")
+    if named:
+        return to_rgb(named["fixedColor"])
+    if not of_query:
+        return to_rgb(PALETTE[at % len(PALETTE)])
+    hue, light, strength = rgb_to_hls(*to_rgb(of_query["fixedColor"]))
+    return hls_to_rgb(hue, min(0.9, light * (0.75, 1, 1.25)[at % 3]), strength)
 
 
 def _threshold(value: float, defaults: Mapping[str, Any]) -> str:
     reached = [step for step in defaults["thresholds"]["steps"] if step["value"] is None or value >= step["value"]]
-    color = reached[-1]["color"]
+    color = str(reached[-1]["color"])
     return NAMED.get(color, color)
 
 

@@ -179,17 +179,17 @@ def _broken() -> Panel:
         title="What is wrong with broken clips?",
         shows="Clips of compressed models that failed the check, in the hour before each point, by reason: numbers "
         "that are none, one colour, still where motion was asked for, flicker.",
-        good="no bars.",
+        good="none.",
         otherwise="not_finite: a wrong precision, or damaged memory; the others: look at what was asked for, and at "
         "how the model does on it (quality in its report.html).",
-        empty="No compressed model was loaded in this time",
+        empty="No clip failed the check",
         unit="none",
         width=18,
         decimals=0,
     )
     return trend(
         ask,
-        Query(increase(ESCALATIONS, "task", by=("reason",), window="1h"), "{{reason}}"),
+        Query(f"{increase(ESCALATIONS, 'task', by=('reason',), window='1h')} > 0", "{{reason}}"),
         stacked=True,
         as_bars=True,
         colors=REASONS,
