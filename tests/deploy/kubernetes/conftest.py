@@ -42,7 +42,9 @@ def render(kubectl: Kubectl) -> Callable[[str], list[Manifest]]:
     """What an overlay comes to."""
     version = kubectl("version", "--client", "-o", "json").stdout
     if int(re.findall(r'"minor": "(\d+)', version)[0]) < 21:
-        pytest.skip("this kubectl is older than 1.21 and cannot render overlays; remove it, and scripts/debian_packages.sh installs another")
+        pytest.skip(
+            "this kubectl is older than 1.21 and renders no overlays; without it debian_packages.sh installs another"
+        )
 
     @cache
     def overlay(name: str) -> list[Manifest]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from tests.deploy.kubernetes.conftest import MANIFESTS, Manifest
 
 TRAINING = """

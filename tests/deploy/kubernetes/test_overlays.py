@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
-import pytest
 import yaml
-
 from tests.deploy.kubernetes.conftest import MANIFESTS, ROOT, Manifest
 from tests.deploy.kubernetes.pods import named
+
 from vdmini_serve.contract import metrics
 
 Render = Callable[[str], list[Manifest]]
