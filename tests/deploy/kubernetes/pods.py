@@ -35,6 +35,9 @@ def pods(manifests: list[Manifest]) -> list[Pod]:
 
 
 def _pods(manifest: Manifest) -> Iterator[Pod]:
+    if manifest["kind"] == "Pod":
+        yield Pod("Pod", manifest["metadata"]["name"], {}, manifest["metadata"]["labels"], manifest["spec"])
+        return
     owner = manifest.get("spec", {})
     if manifest["kind"] == "CronJob":
         owner = owner["jobTemplate"]["spec"]

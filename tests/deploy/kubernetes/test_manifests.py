@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Callable
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from tests.deploy.kubernetes.conftest import MANIFESTS, ROOT, Manifest
@@ -18,22 +19,18 @@ SERVES = ("Deployment", "StatefulSet")
 
 
 @pytest.fixture(scope="module")
-def distributed() -> list[Manifest]:
-    folder = MANIFESTS / "overlays" / "distributed"
-    paths = sorted(path for path in folder.glob("*.yaml") if path.name != "kustomization.yaml")
-    return [manifest for path in paths for manifest in yaml.safe_load_all(path.read_text())]
-
-
-@pytest.fixture(scope="module")
-def everything(top_level: list[Manifest], distributed: list[Manifest]) -> list[Manifest]:
-    return top_level + distributed
+def everything(top_level: list[Manifest]) -> list[Manifest]:
+    """The top level, and what is applied beside it."""
+    paths = [*sorted((MANIFESTS / "overlays" / "distributed").glob("*.yaml")), *(MANIFESTS / "tools").glob("*.yaml")]
+    texts = [path.read_text() for path in paths if path.name != "kustomization.yaml"]
+    return top_level + [manifest for text in texts for manifest in yaml.safe_load_all(text)]
 
 
 @pytest.fixture(scope="module")
 def all_pods(everything: list[Manifest]) -> list[Pod]:
     found = pods(everything)
     assert {pod.name for pod in found} == {
-        *("vdmini-redis", "vdmini-api", "vdmini-worker", "vdmini-compression", "vdmini-distributed")
+        *("vdmini-redis", "vdmini-api", "vdmini-worker", "vdmini-compression", "vdmini-distributed", "vdmini-files")
     }
     return found
 
@@ -149,11 +146,17 @@ def test_commands_are_those_that_the_program_has(top_level: list[Manifest]) -> N
                     serve_parser().parse_args(command[1:])  # ends the test where there is no such command
 
 
+def test_tools_are_what_two_versions_of_kubernetes_know(everything: list[Manifest]) -> None:
+    pod = named(everything, "Pod", "vdmini-files")
+    for version in ("1.33", "1.37"):
+        kubernetes_validate.validate(pod, version, strict=True)
+
+
 def test_images_and_labels_are_of_this_version(all_pods: list[Pod]) -> None:
     for pod in all_pods:
         ours = [each["image"] for each in pod.containers if each["image"].startswith("vdmini/")]
         assert all(image.endswith(":" + VERSION) for image in ours)
-        assert not ours or pod.labels["app.kubernetes.io/version"] == VERSION
+        assert pod.kind == "Pod" or not ours or pod.labels["app.kubernetes.io/version"] == VERSION
         assert all(":" in each["image"] for each in pod.containers)
     for path in MANIFESTS.rglob("kustomization.yaml"):
         for image in yaml.safe_load(path.read_text()).get("images", ()):

@@ -113,7 +113,8 @@ OUTSIDE = [
 @pytest.fixture(scope="module")
 def manifests(top_level: list[Manifest]) -> list[Manifest]:
     folder = MANIFESTS / "overlays" / "distributed"
-    return top_level + [yaml.safe_load((folder / name).read_text()) for name in ("job.yaml", "network-policy.yaml")]
+    beside = [folder / "job.yaml", folder / "network-policy.yaml", MANIFESTS / "tools" / "files.yaml"]
+    return top_level + [yaml.safe_load(path.read_text()) for path in beside]
 
 
 @pytest.fixture(scope="module")
