@@ -1,5 +1,6 @@
 """What holds for every manifest of ours, whatever is changed in one of them."""
 
+import re
 import subprocess
 import tomllib
 from collections.abc import Callable
@@ -233,3 +234,13 @@ def _identities(manifests: list[Manifest]) -> set[tuple[str, str]]:
 
 def _worker(manifests: list[Manifest]) -> Any:
     return named(manifests, "Deployment", "vdmini-worker")["spec"]["template"]["spec"]["containers"][0]
+
+
+def test_what_the_readme_names_is_there() -> None:
+    text = (MANIFESTS / "README.md").read_text()
+    named_here = set(
+        re.findall(r"(?:-f|-k|^\| `|`)\s?((?:k8s/)?(?:overlays|tools)/[\w/.-]+|[0-7]\d-[\w-]+\.yaml)", text)
+    )
+    assert len(named_here) > 12
+    for name in named_here - {"k8s/overlays/mine/kustomization.yaml"}:
+        assert (MANIFESTS / name.removeprefix("k8s/")).exists(), name
