@@ -29,7 +29,6 @@ def test_checkov_finds_only_what_is_excused(checkov: Path, tmp_path: Path) -> No
     folder = tmp_path / "k8s"
     shutil.copytree(MANIFESTS, folder, ignore=shutil.ignore_patterns("overlays"))
     shutil.copytree(MANIFESTS / "overlays" / "distributed", folder / "distributed")
-    shutil.copytree(MANIFESTS / "tools", folder / "tools")
     (folder / "wrong.yaml").write_text(
         "apiVersion: v1\nkind: Pod\nmetadata:\n  name: wrong\nspec:\n"
         "  containers:\n    - name: wrong\n      image: wrong:1\n      securityContext:\n        privileged: true\n"
