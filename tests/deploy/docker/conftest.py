@@ -196,11 +196,12 @@ class Stack:
         return str(answer.json()["id"])
 
     def job(self, job_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.client.get(f"/v1/jobs/{job_id}").json()
+        answer = self.client.get(f"/v1/jobs/{job_id}").raise_for_status()
+        found: dict[str, Any] = answer.json()
         return found
 
     def finished(self, job_id: str, *, seconds: float = 180) -> dict[str, Any]:
-        self.eventually(lambda: self.job(job_id).get("status") not in ("queued", "running", None), seconds=seconds)
+        self.eventually(lambda: self.job(job_id).get("status") not in ("queued", "running"), seconds=seconds)
         return self.job(job_id)
 
     def healthcheck(self, *options: str) -> bool:

@@ -55,7 +55,7 @@ def test_an_image_holds_no_secrets_no_tests_no_history_and_no_tools_of_its_build
     unwanted = [".git", ".env", ".env.example", "docker-compose.yml", "constraints.txt", "uv", "*.whl", "conftest.py"]
     names = " -o ".join(f"-name '{pattern}'" for pattern in unwanted)
     packages = "-path /opt/venv/lib -o -path /usr/share/python-wheels"  # of others, with tests of their own
-    script = f"find / -xdev \\( {packages} \\) -prune -o \\( {names} \\) -print 2>/dev/null; true"
+    script = f"find / -xdev \\( {packages} \\) -prune -o -type f \\( {names} \\) -print 2>/dev/null; true"
     assert inside(images, name, script) == ""
     assert inside(images, name, "find /opt/venv -path '*vdmini*' -name 'test*' -o -path '/opt/venv/bin/uv'") == ""
     history = images("history", "--no-trunc", "--format", "{{.CreatedBy}}", IMAGES[name]) + json.dumps(
