@@ -145,7 +145,7 @@ def test_every_variable_offers_values_one_of_them_served(watched_service, served
 
 
 def answer(watched_service: Any, target: Mapping[str, Any], chosen: Mapping[str, str]) -> list[float]:
-    """All numbers that a panel gets for one of its expressions: now, or over a quarter of an hour where it draws time."""
+    """All numbers that a panel gets for one of its expressions: now, or over a quarter of an hour."""
     expression = fill(target["expr"], chosen)
     if target.get("instant"):
         return [float(row["value"][1]) for row in watched_service.query(expression)]
