@@ -153,16 +153,26 @@ def _outcomes() -> Panel:
 def _reasons() -> Panel:
     ask = Ask(
         title="Why do jobs fail?",
-        shows="Failed jobs in the 5 minutes before each point, by the kind of their problem (docs at /docs).",
-        good="none.",
+        shows="Failed jobs by the kind of their problem, in the time above and since the service counts. The first "
+        "failure of a client's making is in the latter alone: its counter was not there before.",
+        good="an empty table, or kinds that are old, or of clients' making (prompt-too-long).",
         otherwise="internal-error: the worker's log has the traceback beside the job's id. worker-lost: a worker died "
         "three times with it. out-of-memory: fewer frames, a smaller size. storage-full: see below.",
         empty="No job failed",
         unit="none",
         decimals=0,
     )
-    failed = increase(JOB_FAILURES, "task", "variant", by=("reason",), window="5m")
-    return trend(ask, Query(f"{failed} > 0", "{{reason}}"), stacked=True, as_bars=True)
+    kind = ("task", "variant", "reason")
+    ever = f"({newest(JOB_FAILURES, 'task', 'variant')} > 0)"
+    lately = increase(JOB_FAILURES, "task", "variant", by=kind)
+    columns = (
+        Column("task", "Task"),
+        Column("variant", "Variant"),
+        Column("reason", "Reason"),
+        Column("Value #A", "In this time"),
+        Column("Value #B", "Since ever"),
+    )
+    return grid(ask, Query(f"{lately} and {ever}"), Query(ever), columns=columns)
 
 
 def _burn() -> Panel:

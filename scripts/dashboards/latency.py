@@ -119,9 +119,8 @@ def _clip_seconds() -> Panel:
 
 
 def _by_work(seconds: str) -> str:
-    """One number for each task, size and steps, which become one label."""
-    joined = f'label_join({seconds}, "kind", " · ", "task", "size", "steps")'
-    return f'max by (work) (label_replace({joined}, "work", "$1 steps", "kind", "(.*)"))'
+    """One number for each task, size and steps, which become one label: a bar chart names its bars by one field."""
+    return f'max by (work) (label_join({seconds}, "work", " · ", "task", "size", "steps"))'
 
 
 def _receipt() -> Panel:

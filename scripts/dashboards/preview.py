@@ -57,7 +57,7 @@ class Asker:
         """An expression without variables."""
         for name, value in {"__rate_interval": self.window, "__range": f"{self.end - self.start:.0f}s"}.items():
             expr = expr.replace(f"${name}", value)
-        return re.sub(r"\$(\w+)", lambda found: chosen.get(found[1], ".*"), expr)
+        return re.sub(r"\$([a-z]\w*)", lambda found: chosen.get(found[1], ".*"), expr)
 
     def now(self, expr: str) -> list[dict[str, Any]]:
         """An instant vector."""

@@ -38,7 +38,7 @@ def recorded(rule: str, *variables: str, **matchers: str) -> str:
 
 
 def newest(family: Family, *variables: str, by: Sequence[str] = (), **matchers: str) -> str:
-    """A gauge, once, where each replica of the API shows the same number; all its labels without `by`."""
+    """What a metric stands at, once, however many replicas of the API show it; by all its labels or some."""
     _check(family, by)
     labels = ", ".join(by or family.labels)
     return f"max by ({labels}) ({select(family, *variables, **matchers)})"
