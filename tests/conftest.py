@@ -39,10 +39,23 @@ class Groups(LoadScopeScheduling):
         path, _, test = nodeid.partition("::")
         if "tests/service/" in path:
             return "service"
+        if "tests/deploy/docker/" in path:
+            return "docker"
+        if "tests/deploy/monitoring/" in path:
+            return "monitoring"
         return " ".join([path, *(task for task in TEACHERS if re.search(rf"[\[-]{task}[]-]", test))])
 
 
-HEAVY = ("tests/service/", "test_sharding", "test_job.py", "test_teachers", "test_decoder.py", "test_video_job")
+HEAVY = (
+    "tests/deploy/docker/",
+    "tests/service/",
+    "tests/deploy/monitoring/",
+    "test_sharding",
+    "test_job.py",
+    "test_teachers",
+    "test_decoder.py",
+    "test_video_job",
+)
 """What takes a minute or so begins first, or one process ends with it while the other has nothing left to do."""
 
 

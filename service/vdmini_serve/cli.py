@@ -72,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     api.set_defaults(run=_api)
     worker = commands.add_parser("worker", help="only a worker; settings from VDMINI_... variables")
     worker.set_defaults(run=_worker)
+    _add_verify(commands)
+    text = "whether the worker of this machine lives and consumes; reads VDMINI_HEARTBEAT_FILE"
+    healthcheck = commands.add_parser("healthcheck", help=text, description=text + ". Exit code 0 if it does, else 1.")
+    healthcheck.add_argument("--ready", action="store_true", help="also ask that it takes jobs now")
+    healthcheck.set_defaults(run=_healthcheck)
     return parser
 
 
@@ -169,6 +174,17 @@ def _capacity(options: argparse.Namespace) -> int:
     return 0
 
 
+def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    verify = commands.add_parser(
+        "verify",
+        help="check artifacts without loading them",
+        description="Check every file of artifacts against its hash, without loading them. Exit code 1 for a bad one.",
+    )
+    text = "folder of an artifact (default: what VDMINI_ARTIFACTS and VDMINI_ARTIFACTS_DIR name)"
+    verify.add_argument("folders", metavar="FOLDER", type=Path, nargs="*", help=text)
+    verify.set_defaults(run=_verify)
+
+
 def _keys(options: argparse.Namespace) -> int:
     from redis import Redis
     from redis.exceptions import RedisError
@@ -255,14 +271,42 @@ def _worker(_options: argparse.Namespace) -> int:
     from vdmini_serve.contract.logs import configure
     from vdmini_serve.contract.settings import Settings
     from vdmini_serve.worker.app import main as work
+    from vdmini_serve.worker.heartbeat import NoHeartbeatError
     from vdmini_serve.worker.models import RuntimeChoiceError
 
     settings = Settings()
     configure(settings)
     try:
         return work(settings)
-    except (ArtifactError, RuntimeChoiceError) as error:
+    except (ArtifactError, NoHeartbeatError, RuntimeChoiceError) as error:
         return _fail(str(error))
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from vdmini_serve.contract.settings import Settings
+    from vdmini_serve.worker.verification import configured, verify_all
+
+    folders = options.folders or configured(Settings())
+    if not folders:
+        return _fail("no artifact to verify; give a FOLDER, or put one into VDMINI_ARTIFACTS_DIR")
+    damaged = 0
+    for folder, text, whole in verify_all(folders):
+        (sys.stdout if whole else sys.stderr).write(f"{folder.name}: {'whole' if whole else 'REFUSED'}: {text}\n")
+        damaged += not whole
+    return _fail(f"{damaged} of {len(folders)} artifacts are refused") if damaged else 0
+
+
+def _healthcheck(options: argparse.Namespace) -> int:
+    from vdmini_serve.contract.settings import Settings
+    from vdmini_serve.worker.health import UnhealthyError, check
+    from vdmini_serve.worker.heartbeat import NoHeartbeatError
+
+    try:
+        beat = check(Settings(), ready=options.ready)
+    except (UnhealthyError, NoHeartbeatError) as error:
+        return _fail(f"the worker is {'not ready' if options.ready else 'not well'}: {error}")
+    sys.stdout.write(f"{beat.state}\n")
+    return 0
 
 
 def _fail(message: str) -> int:

@@ -1,43 +1,67 @@
 """`/metrics`: what Redis counted, and gauges that are read at scrape time, in Prometheus' text format."""
 
 import asyncio
-from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Iterator
+import logging
+from collections import defaultdict
+from collections.abc import Iterator
 from itertools import accumulate
-from typing import Any
 
+from kombu.exceptions import OperationalError
 from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from redis.exceptions import RedisError
 
-from vdmini_serve.api.readiness import stalled_workers
+from vdmini_serve.api.gauges import Gauges, Values, clips_disk, kept_in_redis
 from vdmini_serve.api.state import Service
-from vdmini_serve.contract import keys, metrics, samples
+from vdmini_serve.contract import keys, metrics
 from vdmini_serve.contract.metrics import Family
-from vdmini_serve.contract.model import ModelDescriptor, WorkerBeat
+from vdmini_serve.contract.problem import ProblemKind
 
-Values = dict[tuple[str, ...], float]
+log = logging.getLogger(__name__)
+
+PING_SECONDS = 2.0
+"""What Redis gets for its first answer; a scrape waits 10 s by default."""
+
+READ_SECONDS = 5.0
+"""What everything else may take."""
+
 Cells = dict[str, dict[tuple[str, ...], dict[str, float]]]
 
 
 async def render(service: Service) -> bytes:
-    """Everything in Prometheus' text format."""
-    store = service.store
-    cells = _by_family(await store.redis.hgetall(keys.METRICS))
-    workers = await store.workers()
-    gauges: dict[Family, Values] = {
-        metrics.QUEUE_JOBS: await _queues(service),
-        metrics.WORKERS: _workers(workers, await stalled_workers(store, workers)),
-        metrics.MODEL_INFO: _models((await store.models()).values()),
-        metrics.RESULTS_BYTES: {(): float(await store.redis.get(keys.RESULT_BYTES) or 0)},
-        **_timings(await store.timings()),
-    }
+    """Everything in Prometheus' text format. While Redis is away or hangs, that, and what is known without it."""
+    clips = await clips_disk(service)
+    try:
+        cells = await asyncio.wait_for(_counted(service), PING_SECONDS)
+        gauges = await asyncio.wait_for(kept_in_redis(service), READ_SECONDS)
+    except (RedisError, OperationalError, OSError) as error:  # a TimeoutError is an OSError, too
+        log.warning("metrics are told without Redis: %s", str(error) or type(error).__name__)
+        return generate_latest(_Snapshot({}, _together(clips, {metrics.REDIS_UP: {(): 0.0}})))
+    gauges = _together(clips, gauges, {metrics.REDIS_UP: {(): 1.0}})
     return await asyncio.to_thread(generate_latest, _Snapshot(cells, gauges))
+
+
+def _together(*parts: Gauges) -> Gauges:
+    """All values of all parts; a family may have some in each."""
+    found: Gauges = defaultdict(dict)
+    for part in parts:
+        for family, values in part.items():
+            found[family] |= values
+    return found
+
+
+async def _counted(service: Service) -> Cells:
+    """The counters; of refusals all, so that rates see the first one."""
+    cells = _by_family(await service.store.redis.hgetall(keys.METRICS))
+    for kind in ProblemKind:
+        cells[metrics.REJECTED.name].setdefault((kind.value,), {})
+    return cells
 
 
 class _Snapshot:
     """What prometheus_client calls a registry, as far as its text format needs one."""
 
-    def __init__(self, cells: Cells, gauges: dict[Family, Values]) -> None:
+    def __init__(self, cells: Cells, gauges: Gauges) -> None:
         self.cells, self.gauges = cells, gauges
 
     def collect(self) -> Iterator[Metric]:
@@ -80,43 +104,3 @@ def _histogram(family: Family, values: dict[tuple[str, ...], dict[str, float]]) 
         totals = accumulate(parts.get(str(index), 0) for index in range(len(bounds)))
         metric.add_metric(labels, buckets=list(zip(bounds, totals, strict=True)), sum_value=parts.get("sum", 0))
     return metric
-
-
-async def _queues(service: Service) -> Values:
-    """Waiting is what the broker holds, running is what the job store knows to run."""
-    queues = tuple(name for task in ("i2v", "t2v") for name in keys.queue_names(task))
-    lengths = await asyncio.to_thread(_broker_lengths, service, queues)
-    values: Values = {(queue, "waiting"): length for queue, length in lengths.items()}
-    values |= {(queue, "running"): 0.0 for queue in queues}
-    for job in await service.store.waiting():
-        if job.running:
-            values[(keys.queue_name(job.task, job.lane), "running")] += 1
-    return values
-
-
-def _broker_lengths(service: Service, queues: tuple[str, ...]) -> dict[str, float]:
-    with service.celery.connection_for_read() as connection:
-        channel: Any = connection.default_channel
-        return {queue: float(channel.client.llen(queue)) for queue in queues}
-
-
-def _workers(beats: Iterable[WorkerBeat], stalled: Container[str]) -> Values:
-    counted = Counter("stalled" if beat.id in stalled else beat.state for beat in beats)
-    return {(state,): float(counted[state]) for state in ("loading", "warming", "idle", "busy", "stalled")}
-
-
-def _models(descriptors: Iterable[ModelDescriptor]) -> Values:
-    return {(each.name, each.task, each.variant, each.teacher.id): 1.0 for each in descriptors}
-
-
-def _timings(measured: dict[samples.SampleKey, samples.Timing]) -> dict[Family, Values]:
-    baselines: Values = {}
-    speedups: Values = {}
-    for key, timing in measured.items():
-        labels = (key.task, key.size, str(key.steps), key.guidance, key.teacher, key.device)
-        baseline = measured.get(key.of_teacher)
-        if not key.model:
-            baselines[labels] = timing.seconds
-        elif baseline is not None:
-            speedups[(*labels, key.model)] = baseline.seconds / timing.seconds
-    return {metrics.BASELINE: baselines, metrics.SPEEDUP: speedups}

@@ -49,9 +49,10 @@ async def readiness(store: ApiStore, results: Results) -> Readiness:
 
 async def _room(results: Results, least: int) -> tuple[int | None, list[str]]:
     try:
-        free = await results.run(results.store.free_bytes)
+        disk = await results.run(results.store.disk)
     except StoreAwayError as error:
         return None, [f"the clips' volume cannot be read ({error})"]
+    free = disk.free_bytes if disk else None
     if free is not None and free < least:
         return free, [f"{free} bytes are free for clips, VDMINI_MIN_FREE_BYTES asks for {least}"]
     return free, []

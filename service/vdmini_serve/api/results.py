@@ -1,5 +1,6 @@
 """The result store as the API uses it: off the event loop, with its troubles as problems."""
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncGenerator, Callable
@@ -7,6 +8,7 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
+from vdmini_serve.contract.disk import Disk
 from vdmini_serve.contract.problem import ProblemError, ProblemKind
 from vdmini_serve.results.store import ResultMissingError, ResultStore, StoreAwayError
 
@@ -14,6 +16,9 @@ log = logging.getLogger(__name__)
 
 CALLS_AT_ONCE = 16
 """Own threads, so that a store that hangs holds up downloads and nothing else."""
+
+DISK_SECONDS = 2.0
+"""What a volume gets to say how much room there is."""
 
 T = TypeVar("T")
 
@@ -70,6 +75,15 @@ class Results:
                 yield held
         finally:
             pieces.close()
+
+    async def disk(self) -> Disk | None:
+        """The clips' volume; None where there is no bound, or a volume that hangs or fails tells nothing."""
+        try:
+            asking = to_thread.run_sync(self.store.disk, limiter=self._limiter, abandon_on_cancel=True)
+            return await asyncio.wait_for(asking, DISK_SECONDS)
+        except (StoreAwayError, TimeoutError) as error:
+            log.warning("room for clips is unknown: %s", str(error) or f"no answer within {DISK_SECONDS:g} s")
+            return None
 
     async def run(self, call: Callable[[], T]) -> T:
         """Make a blocking call of the store in a thread; what it raises is raised."""

@@ -12,15 +12,12 @@ from vdmini_serve.contract import keys, metrics, transitions
 from vdmini_serve.contract.access import AccessKey
 from vdmini_serve.contract.job import Job, JobPage, decode_job, encode_new
 from vdmini_serve.contract.lanes import Lane
-from vdmini_serve.contract.model import ModelDescriptor, WorkerBeat
+from vdmini_serve.contract.model import BEATS_UNTIL_DEAD, ModelDescriptor, WorkerBeat
 from vdmini_serve.contract.problem import ProblemError, ProblemKind, attempts_used_up, queued_too_long
 from vdmini_serve.contract.request import JobSpec
 from vdmini_serve.contract.samples import SampleKey, Timing, decode_key, timing
 from vdmini_serve.contract.settings import Settings
 from vdmini_serve.contract.ticket import ANYBODY, Ticket, cost_of
-
-BEATS_UNTIL_DEAD = 5
-"""Missed signs of life after which a worker doesn't count any more."""
 
 DEFAULT = Ticket()
 

@@ -68,6 +68,12 @@ class Family:
 
 
 JOBS = Family("vdmini_jobs_total", "counter", "Finished jobs.", ("task", "variant", "outcome"))
+JOB_FAILURES = Family(
+    "vdmini_job_failures_total",
+    "counter",
+    "Failed jobs by the kind of their problem: those of HTTP status 500 and above are the service's fault.",
+    ("task", "variant", "reason"),
+)
 JOB_LATENCY = Family(
     "vdmini_job_latency_seconds",
     "histogram",
@@ -87,13 +93,37 @@ BASELINE = Family(
     "Median engine seconds of the uncompressed teacher, measured on this device.",
     ("task", "size", "steps", "guidance", "teacher", "device"),
 )
+BASELINE_AT = Family(
+    "vdmini_baseline_timestamp_seconds",
+    "gauge",
+    "Unix time of the newest run behind vdmini_baseline_latency_seconds.",
+    BASELINE.labels,
+)
 SPEEDUP = Family(
     "vdmini_speedup_ratio",
     "gauge",
     "Median engine seconds of the teacher over those of the model, both measured on this device.",
     ("task", "size", "steps", "guidance", "teacher", "device", "model"),
 )
+SPEEDUP_AT = Family(
+    "vdmini_speedup_timestamp_seconds",
+    "gauge",
+    "Unix time of the model's newest run behind vdmini_speedup_ratio; the teacher's is that of the baseline.",
+    SPEEDUP.labels,
+)
+RECEIPT_SPEEDUP = Family(
+    "vdmini_receipt_speedup_ratio",
+    "gauge",
+    "What a model's receipt promises: seconds of the teacher over its own, measured when it was made, on that device.",
+    ("task", "size", "steps", "model", "device"),
+)
 QUEUE_JOBS = Family("vdmini_queue_jobs", "gauge", "Jobs waiting in the broker, and running.", ("queue", "state"))
+QUEUE_OLDEST = Family(
+    "vdmini_queue_oldest_seconds",
+    "gauge",
+    "Seconds since the acceptance of the job that has waited longest; 0 when none waits.",
+    ("queue",),
+)
 WORKERS = Family(
     "vdmini_workers", "gauge", "Workers that give signs of life; stalled ones idle beside a waiting job.", ("state",)
 )
@@ -139,10 +169,32 @@ RESULTS_REMOVED = Family(
     ("reason",),
 )
 RESULTS_BYTES = Family("vdmini_results_bytes", "gauge", "Bytes of the clips of all jobs.", ())
+REDIS_UP = Family(
+    "vdmini_redis_up", "gauge", "1 while the API reaches Redis; at 0 it tells nothing that is kept there.", ()
+)
+DISK_FREE = Family(
+    "vdmini_disk_free_bytes",
+    "gauge",
+    "Room on the volume of the clips, as the API sees it, and on the fullest of all workers' volumes of artifacts. "
+    "None for a store without a bound.",
+    ("volume",),
+)
+DISK_SIZE = Family(
+    "vdmini_disk_size_bytes", "gauge", "Size of the volume that vdmini_disk_free_bytes is about.", ("volume",)
+)
+GPU_MEMORY_PEAK = Family(
+    "vdmini_gpu_memory_peak_bytes",
+    "gauge",
+    "Most memory of a GPU that torch held while a model made a clip, since its worker's child started; the weights of "
+    "the other loaded models are in it. The highest of all workers.",
+    ("model", "device"),
+)
 
 FAMILIES = (
-    *(JOBS, JOB_LATENCY, QUEUE_WAIT, STAGE, BASELINE, SPEEDUP),
-    *(QUEUE_JOBS, WORKERS, REJECTED, MODEL_INFO),
+    *(JOBS, JOB_FAILURES, JOB_LATENCY, QUEUE_WAIT, STAGE),
+    *(BASELINE, BASELINE_AT, SPEEDUP, SPEEDUP_AT, RECEIPT_SPEEDUP),
+    *(QUEUE_JOBS, QUEUE_OLDEST, WORKERS, REJECTED, MODEL_INFO),
+    *(REDIS_UP, DISK_FREE, DISK_SIZE, GPU_MEMORY_PEAK),
     *(RESULTS_REMOVED, RESULTS_BYTES),
     WEBHOOK_DELIVERIES,
     *(ESCALATIONS, SHADOW_RUNS, SHADOW_SPEEDUP, SHADOW_DRIFT),

@@ -2,8 +2,9 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
+from vdmini_serve.contract.disk import Disk
 from vdmini_serve.contract.record import Record
 from vdmini_serve.contract.request import Task
 
@@ -62,8 +63,17 @@ PUBLIC_FIELDS = frozenset(ModelDescriptor.model_fields)
 """The part of a manifest that is published."""
 
 
+BEATS_UNTIL_DEAD = 5
+"""Signs of life that a worker may miss in a row before it counts as gone."""
+
+
 class WorkerBeat(Record):
-    """What a worker says about itself every few seconds."""
+    """What a worker says about itself every few seconds.
+
+    Fields that are not known are passed over: while a deployment is upgraded, workers and API differ in age.
+    """
+
+    model_config = ConfigDict(extra="ignore")
 
     id: str = Field(description="one worker process, new at each start")
     state: Literal["loading", "warming", "idle", "busy"] = Field(description="what its child is doing")
@@ -72,6 +82,10 @@ class WorkerBeat(Record):
     refused: dict[str, str] = Field(default_factory=dict, description="artifacts that cannot be served, and why")
     at: float = Field(description="Unix time of this beat")
     since: float | None = Field(default=None, description="Unix time from which it has been in this state")
+    artifacts_disk: Disk | None = Field(default=None, description="the volume of its artifacts; null when unknown")
+    gpu_memory_peak_bytes: dict[str, int] = Field(
+        default_factory=dict, description="model -> most memory of the GPU that was held while it made a clip"
+    )
 
     @property
     def ready(self) -> bool:

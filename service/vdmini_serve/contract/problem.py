@@ -96,6 +96,9 @@ STATUS: dict[ProblemKind, int] = {
 }
 """HTTP status of each kind; what isn't listed is 422."""
 
+SERVICE_FAULTS = tuple(kind for kind, status in STATUS.items() if status >= 500)
+"""Kinds that are no fault of the client's: they count against what the service promises."""
+
 
 class FieldProblem(Record):
     """What is wrong with one field."""

@@ -121,4 +121,9 @@ class JobSpec(Record):
     @property
     def size(self) -> str:
         """Width x height x frames: what latency depends on, as one metrics label."""
-        return f"{self.width}x{self.height}x{self.num_frames}"
+        return size_label(self.width, self.height, self.num_frames)
+
+
+def size_label(width: int, height: int, num_frames: int) -> str:
+    """A clip's size as a label of metrics."""
+    return f"{width}x{height}x{num_frames}"

@@ -151,6 +151,11 @@ class Settings(BaseSettings):
     )
 
     heartbeat_seconds: float = Field(default=2, gt=0, description="between two signs of life, and lease renewals")
+    heartbeat_file: Path | None = Field(
+        default=None,
+        description="file that a worker renews as its sign of life on its own machine, one for each worker; "
+        "`vdmini-serve healthcheck` reads it",
+    )
     lease_seconds: float = Field(default=8, gt=0, description="a running job without renewal for this long is retried")
     step_seconds: float = Field(
         default=900,

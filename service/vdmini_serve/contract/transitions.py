@@ -18,7 +18,14 @@ local function count(from)
 end
 local function outcome(job, status)
   local labels = '["' .. redis.call('HGET', job, 'task') .. '", "' .. redis.call('HGET', job, 'variant') .. '", "'
-  redis.call('HINCRBYFLOAT', 'vdmini:metrics', '["vdmini_jobs_total", ' .. labels .. status .. '"], "value"]', 1)
+  local function add(name, last)
+    redis.call('HINCRBYFLOAT', 'vdmini:metrics', '["' .. name .. '", ' .. labels .. last .. '"], "value"]', 1)
+  end
+  add('vdmini_jobs_total', status)
+  if status == 'failed' then
+    local problem = cjson.decode(redis.call('HGET', job, 'error') or '{}')
+    add('vdmini_job_failures_total', string.match(problem['type'] or 'internal-error', '[^:]+$'))
+  end
 end
 local function close(job, id, status, now)
   redis.call('HSET', job, 'status', status, 'finished_at', now)

@@ -1,10 +1,10 @@
 """Results on a local volume that API and workers share."""
 
 import os
-import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+from vdmini_serve.contract.disk import Disk, disk_of
 from vdmini_serve.results.store import ResultMissingError, StoreAwayError, StoredFile
 
 CHUNK_BYTES = 256 * 1024
@@ -82,11 +82,10 @@ class LocalStore:
         except OSError as error:
             raise StoreAwayError(str(error)) from error
 
-    def free_bytes(self) -> int | None:
-        """Free bytes of the volume; the folder need not exist yet."""
-        there = next((path for path in (self.folder, *self.folder.parents) if path.exists()), Path("/"))
+    def disk(self) -> Disk:
+        """The volume; the folder need not exist yet."""
         try:
-            return shutil.disk_usage(there).free
+            return disk_of(next((path for path in (self.folder, *self.folder.parents) if path.exists()), Path("/")))
         except OSError as error:
             raise StoreAwayError(str(error)) from error
 

@@ -106,9 +106,8 @@ class RemoteStore:
             if entry["type"] == "file":
                 yield StoredFile(entry["name"].rpartition("/")[2], int(entry["size"] or 0), _modified_at(entry))
 
-    def free_bytes(self) -> int | None:
+    def disk(self) -> None:
         """None: there is no bound."""
-        return None
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"

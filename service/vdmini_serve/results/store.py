@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from vdmini_serve.contract.disk import Disk
 from vdmini_serve.contract.settings import Settings
 
 
@@ -82,8 +83,12 @@ class ResultStore(Protocol):
             StoreAwayError: when they cannot be listed.
         """
 
-    def free_bytes(self) -> int | None:
-        """Room that is left; None where that has no meaning."""
+    def disk(self) -> Disk | None:
+        """The volume; None where room has no bound.
+
+        Raises:
+            StoreAwayError: when it cannot be told.
+        """
 
 
 def open_store(settings: Settings) -> ResultStore:

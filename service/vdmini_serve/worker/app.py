@@ -25,12 +25,14 @@ from vdmini_serve.contract.model import ModelDescriptor, WorkerBeat
 from vdmini_serve.contract.settings import Settings
 from vdmini_serve.contract.tracing import HandsOn, Tracer, open_tracer
 from vdmini_serve.results.scratch import remove_partial
+from vdmini_serve.worker import heartbeat
 from vdmini_serve.worker.models import artifact_folders, chosen_runtime, verified
 from vdmini_serve.worker.runner import Runner
 from vdmini_serve.worker.shadow import Shadow
 from vdmini_serve.worker.shelf import Shelf, load
 from vdmini_serve.worker.soft_shutdown import end_softly
 from vdmini_serve.worker.store import WorkerStore
+from vdmini_serve.worker.volume import volume_of
 from vdmini_serve.worker.warmup import warm_up
 from vdmini_serve.worker.watch import Watch
 
@@ -55,6 +57,7 @@ class Child:
         self.watch: Watch | None = None
         self.store = WorkerStore(Redis.from_url(settings.jobs_url.get_secret_value()), settings, owner)
         self.beat = WorkerBeat(id=owner, state="loading", models=(), at=0)
+        self.volume = volume_of(settings)
         self._saying = threading.Lock()
         self.runner: Runner | None = None
         self.tracer: Tracer = HandsOn()
@@ -63,6 +66,7 @@ class Child:
     def start(self) -> None:
         """Load, measure, and give signs of life from now on."""
         self.tracer = open_tracer(self.settings, "worker")
+        self.volume.start()
         threading.Thread(target=self._keep_beating, name="heartbeat", daemon=True).start()
         self.shelf = shelf = load(self.settings)
         self._watch_folder()
@@ -124,13 +128,27 @@ class Child:
         with self._saying:
             told = state or self.beat.state
             since = self.beat.since if told == self.beat.state else now
-            self.beat = self.beat.model_copy(update={"state": told, "at": now, "since": since, **changes})
-            self.store.publish_beat(self.beat)
+            self.beat = self.beat.model_copy(update={"state": told, "since": since, **changes})
+            self._publish(self._fresh(now))
+
+    def _publish(self, beat: WorkerBeat) -> None:
+        """The file first: Redis may be away, which is no fault of this process."""
+        try:
+            heartbeat.write(self.settings.heartbeat_file, beat)
+        except OSError as error:  # a full disk must end neither the thread nor a job; the file's age tells
+            log.warning("no sign of life on this machine: %s", error)
+        self.store.publish_beat(beat)
+
+    def _fresh(self, now: float) -> WorkerBeat:
+        peaks = self.runner.peaks.told() if self.runner else {}
+        return self.beat.model_copy(
+            update={"at": now, "artifacts_disk": self.volume.disk, "gpu_memory_peak_bytes": peaks}
+        )
 
     def _keep_beating(self) -> None:
         while True:
             try:
-                self.store.publish_beat(self.beat.model_copy(update={"at": time.time()}))
+                self._publish(self._fresh(time.time()))
             except RedisError as error:
                 log.warning("no sign of life: %s", error)
             time.sleep(self.settings.heartbeat_seconds)
@@ -186,12 +204,14 @@ def main(settings: Settings) -> int:
 
     Raises:
         vdmini.artifact.ArtifactError: when an artifact is damaged, before anything is started.
+        vdmini_serve.worker.heartbeat.NoHeartbeatError: when its file cannot be written.
         RuntimeChoiceError: when the engine has no such switch.
     """
     chosen_runtime(settings)
+    owner = secrets.token_hex(8)
+    heartbeat.begin(settings.heartbeat_file, owner)
     descriptors = _first_models(settings)
     warnings.filterwarnings("ignore", category=SecurityWarning)  # about root and pickle: messages are JSON only
-    owner = secrets.token_hex(8)
     app = create_worker(settings, owner)
     tasks = sorted({descriptor.task for descriptor in descriptors})
     queues = ",".join(name for task in tasks for name in queue_names(task))
@@ -199,6 +219,7 @@ def main(settings: Settings) -> int:
     _run_celery(app, ["-Q", queues, "-n", node_name(owner)])
     redis = Redis.from_url(settings.jobs_url.get_secret_value(), decode_responses=True)
     redis.hdel("vdmini:workers", owner)
+    heartbeat.end(settings.heartbeat_file)
     failure: Any = redis.get(LOAD_FAILED + owner)
     if failure:
         sys.stderr.write(f"vdmini-serve worker: {failure!s}\n")

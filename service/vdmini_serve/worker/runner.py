@@ -25,6 +25,7 @@ from vdmini_serve.worker.aftermath import Aftermath
 from vdmini_serve.worker.baseline import BaselineStore
 from vdmini_serve.worker.delivery import Delivered, Delivery
 from vdmini_serve.worker.escalation import Clip, checked_clip
+from vdmini_serve.worker.gpu_memory import MemoryPeaks
 from vdmini_serve.worker.models import LoadedModel
 from vdmini_serve.worker.shadow import Served, Shadow
 from vdmini_serve.worker.still import write_still
@@ -71,6 +72,7 @@ class Runner:
         self.shadow, self.tracer = shadow, tracer or HandsOn()
         self.settings, self.store, self.models = settings, store, models
         self.baselines = BaselineStore(store.redis)
+        self.peaks = MemoryPeaks()
         self._stepped_at = time.monotonic()
         self.delivery = Delivery(settings, open_store(settings))
         on_a_gpu = any(not model.device.startswith("cpu") for model in islice(models.values(), 1))
@@ -176,7 +178,8 @@ class Runner:
 
         try:
             on_progress(0.0)
-            return model.run(claim.spec, claim.image, on_progress)
+            with self.peaks.watching(model.descriptor.name, model.engine.torch_device):
+                return model.run(claim.spec, claim.image, on_progress)
         except VideoInterrupted:
             raise (CancelledError if answers == ["cancel"] else LostClaimError)(claim.id) from None
 

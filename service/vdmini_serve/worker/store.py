@@ -10,11 +10,12 @@ from typing import Any, cast
 from redis import Redis
 
 from vdmini_serve.contract import keys, metrics, transitions
-from vdmini_serve.contract.job import ESCALATION_REASONS, JobResult, JobStatus, decode_spec
+from vdmini_serve.contract.job import JobResult, JobStatus, decode_spec
 from vdmini_serve.contract.model import ModelDescriptor, WorkerBeat
 from vdmini_serve.contract.problem import Problem, attempts_used_up, queued_too_long
 from vdmini_serve.contract.request import JobSpec
 from vdmini_serve.contract.settings import Settings
+from vdmini_serve.contract.zeros import zeros
 
 log = logging.getLogger(__name__)
 
@@ -124,12 +125,8 @@ class WorkerStore:
             pipeline.zrem(keys.MODELS_SEEN, name)
         for each in descriptors:
             pipeline.hset(keys.MODELS, each.name, each.model_dump_json())
-            for status in metrics.OUTCOMES:
-                for field, _ in metrics.outcome(each.task, each.variant, status):
-                    pipeline.hincrbyfloat(keys.METRICS, field, 0)
-            for reason in ESCALATION_REASONS:
-                for field, _ in metrics.increment(metrics.ESCALATIONS, (each.task, reason)):
-                    pipeline.hincrbyfloat(keys.METRICS, field, 0)
+            for field in zeros(each):
+                pipeline.hincrbyfloat(keys.METRICS, field, 0)
         pipeline.execute()
 
     def publish_beat(self, beat: WorkerBeat) -> None:
