@@ -57,6 +57,7 @@ LIBRARY_BOUND = re.compile(
     r"|test_video_job\.py"
     r"|test_import(_equals_public|_svd)?\.py"
     r"|test_add_a_teacher\.py::test_(the_engines|all_losses|clips_are|another|guidance)"
+    r"|docs/test_first_teacher\.py"
 )
 """Tests that spend their time in torch's and diffusers' Python, which the tracer slows, on lines that others show."""
 
