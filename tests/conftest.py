@@ -42,7 +42,15 @@ class Groups(LoadScopeScheduling):
         return " ".join([path, *(task for task in TEACHERS if re.search(rf"[\[-]{task}[]-]", test))])
 
 
-HEAVY = ("tests/service/", "test_first_teacher", "test_sharding", "test_job.py", "test_teachers", "test_decoder.py", "test_video_job")
+HEAVY = (
+    "tests/service/",
+    "test_first_teacher",
+    "test_sharding",
+    "test_job.py",
+    "test_teachers",
+    "test_decoder.py",
+    "test_video_job",
+)
 """What takes a minute or so begins first, or one process ends with it while the other has nothing left to do."""
 
 
