@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -54,8 +54,8 @@ class Command:
 
     @property
     def words(self) -> list[str]:
-        """The line's words, the program without its folder."""
-        first, *rest = shlex.split(self.line)
+        """The line's words, the program without its folder, up to where the shell takes over."""
+        first, *rest = takewhile(lambda word: word not in (">", ">>", "|", "&&", ";"), shlex.split(self.line))
         return [first.rpartition("/")[2] if ".venv/bin/" in first else first, *rest]
 
     def __str__(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from classes import NOT_RUN, RUN_BY
+from classes import ELSEWHERE, NOT_RUN, RUN_BY, place_of
 from documents import ROOT, Command, blocks, commands, documents
 
 import vdmini_compress.cli
@@ -20,15 +20,10 @@ MAINS: dict[str, Callable[[list[str]], int]] = {
 }
 LAUNCHED = re.compile(r"^(?:torchrun|accelerate launch) .*?-m vdmini_compress\.cli (.*)$")
 HERE = "tests/docs/test_commands.py"
-MADE_BY_READERS = ("runs/", "compression/artifacts/small-i2v.work")
 
 
 class Parsed(Exception):
     """The parser took a command; nothing more is to happen."""
-
-
-def runners(document: str) -> tuple[str, ...]:
-    return next((tests for place, tests in RUN_BY.items() if document == place or document.startswith(place)), ())
 
 
 def taken(main: Callable[[list[str]], int], words: list[str], monkeypatch: pytest.MonkeyPatch) -> bool:
@@ -62,6 +57,8 @@ def test_every_command_is_run_or_parsed_or_listed_with_a_reason(
     document: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     unknown = []
+    if place_of(document, ELSEWHERE):
+        return
     for command in commands(document):
         launched, (program, *words) = LAUNCHED.match(command.line), command.words
         if launched:
@@ -70,7 +67,7 @@ def test_every_command_is_run_or_parsed_or_listed_with_a_reason(
             continue
         if program in MAINS:
             assert taken(MAINS[program], words, monkeypatch), f"{command}\n{capsys.readouterr().err}"
-        elif not (command.runs and runners(document)) and not ((script := script_of(command)) and script.exists()):
+        elif not (command.runs and RUN_BY.get(document)) and not ((script := script_of(command)) and script.exists()):
             unknown.append(str(command))
     assert not unknown, f"run these in a test (`bash` blocks, RUN_BY), or list them in NOT_RUN with a reason: {unknown}"
 
@@ -78,22 +75,17 @@ def test_every_command_is_run_or_parsed_or_listed_with_a_reason(
 @pytest.mark.parametrize("document", documents())
 def test_what_a_document_says_to_run_is_run_by_tests_that_name_it(document: str) -> None:
     kinds = {block.kind for block in blocks(document)} & {"bash", "python"}
-    if not kinds:
+    if folder := place_of(document, ELSEWHERE):
+        assert [*(ROOT / folder).rglob("test_*.py")]
         return
-    tests = runners(document)
-    assert tests, f"{document} has blocks of {', '.join(sorted(kinds))}; say in RUN_BY which test runs them"
-    for test in set(tests) - {HERE}:
-        files = [ROOT / test] if test.endswith(".py") else [*(ROOT / test).rglob("*.py")]
-        named = document if test.endswith(".py") else document.rpartition("/")[2]
-        assert any(re.search(rf'"[^"\n]*{re.escape(named)}', path.read_text()) for path in files), (
-            f"{test} doesn't name {document}"
-        )
+    assert not kinds or document in RUN_BY, f"{document} has blocks of {', '.join(kinds)}; say in RUN_BY what runs them"
+    for test in set(RUN_BY.get(document, ())) - {HERE}:
+        assert f"{document}" in (ROOT / test).read_text(), f"{test} doesn't name {document}"
 
 
-def test_no_row_of_the_tables_is_left_over() -> None:
+def test_no_reason_is_left_over() -> None:
     found = [" ".join(command.words) for document in documents() for command in commands(document)]
     assert [prefix for prefix in NOT_RUN if not any(line.startswith(prefix) for line in found)] == []
-    assert [place for place in RUN_BY if not place.endswith("/") and place not in documents()] == []
 
 
 @pytest.mark.parametrize("document", documents())
@@ -109,9 +101,7 @@ def test_files_of_the_repository_that_a_command_names_are_there(document: str) -
     assert [word for word in sorted(named) if not (ROOT / word).exists()] == []
 
 
-HERE_RUN = [
-    command for document, tests in RUN_BY.items() if HERE in tests for command in commands(document) if command.runs
-]
+HERE_RUN = [each for page in documents() if HERE in RUN_BY.get(page, ()) for each in commands(page) if each.runs]
 
 
 @pytest.mark.parametrize("command", HERE_RUN, ids=str)
