@@ -50,6 +50,7 @@ HEAVY = (
     "tests/deploy/docker/",
     "tests/service/",
     "tests/deploy/monitoring/",
+    "test_first_teacher",
     "test_sharding",
     "test_job.py",
     "test_teachers",
@@ -70,6 +71,7 @@ LIBRARY_BOUND = re.compile(
     r"|test_video_job\.py"
     r"|test_import(_equals_public|_svd)?\.py"
     r"|test_add_a_teacher\.py::test_(the_engines|all_losses|clips_are|another|guidance)"
+    r"|docs/test_first_teacher\.py"
 )
 """Tests that spend their time in torch's and diffusers' Python, which the tracer slows, on lines that others show."""
 
