@@ -10,6 +10,12 @@ from vdmini_compress.commands.numbers import LEAST_CLIPS, at_least
 
 NAME = "train-teacher"
 HELP = "train a small teacher from nothing (an hour or more on two cores)"
+EXAMPLES = """\
+{prog} small-i2v --output runs/teacher
+{prog} small-i2v --output runs/finished --start-from runs/teacher --finish 2000 --device cuda:0
+"""
+RESUMES = True
+"""Whether the same command goes on where it was stopped."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
