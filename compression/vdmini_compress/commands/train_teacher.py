@@ -34,7 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--processes",
         type=at_least(0),
         default=drawing_processes(),
-        help="that draw clips for --finish (here %(default)s)",
+        help="that draw clips for --finish (default: the cores but two, six at most)",
     )
     parser.add_argument("--device", default=None, help="such as cuda:0; the first GPU, else the CPU, by default")
     parser.add_argument(
