@@ -21,8 +21,8 @@ JSON, FORM = "application/json", "multipart/form-data"
 HEAD = """# The HTTP API
 
 `scripts/api_reference.py` writes this page from the service's OpenAPI document, which a running service shows at
-`/docs` and gives at `/openapi.json`. [service.md](service.md) tells how it behaves, [client.md](client.md) how to use it
-from Python.
+`/docs` and gives at `/openapi.json`. [service.md](service.md) tells how it behaves, [client.md](client.md) how to use
+it from Python.
 
 Where the service asks for API keys, every request under `/v1` needs `Authorization: Bearer KEY`. Fields that are left
 out get the model's defaults (`GET /v1/models/{name}`). What goes wrong is a [problem](#problems).
