@@ -18,7 +18,7 @@ MAINS: dict[str, Callable[[list[str]], int]] = {
 }
 MAKERS = {"vdmini-serve": vdmini_serve.cli.make_parser, "vdmini-compress": vdmini_compress.cli.make_parser}
 COMMANDS = [parser.prog for make in MAKERS.values() for parser in every_parser(make())]
-LIBRARIES = "torch diffusers transformers numpy PIL matplotlib httpx redis celery fastapi shtab importlib.metadata"
+LIBRARIES = "torch diffusers transformers numpy PIL matplotlib httpx redis celery fastapi shtab"
 
 
 def parser_of(prog: str) -> Parser:
@@ -88,6 +88,7 @@ def test_wrong_arguments_are_one_line(command: str, words: list[str], capsys: py
         ("vdmini-compress", ["plan", "/nowhere.yaml"]),
         ("vdmini-compress", ["import", "videocrafter2", "--checkpoint", "/nowhere", "--output", "out"]),
         ("vdmini-compress", ["import", "svd", "--model", "/nowhere", "--output", "out"]),
+        ("vdmini-compress", ["import", "modelscope", "--model", "/nowhere", "--licence", "x", "--output", "out"]),
         ("vdmini-compress", ["train-teacher", "small-i2v", "--start-from", "/nowhere", "--output", "out"]),
         ("vdmini-serve", ["up", "--artifact", "/nowhere"]),
         ("vdmini-serve", ["generate", "--prompt", "x", "-o", "/nowhere/x.mp4"]),

@@ -120,6 +120,9 @@ def _videocrafter2(arguments: argparse.Namespace, output: Path, say: Callable[[s
     from vdmini_compress.importing.tokenizer import TOKENIZER
     from vdmini_compress.importing.videocrafter2 import import_videocrafter2
 
+    for path in filter(None, (arguments.checkpoint, arguments.unet)):
+        if not path.is_file():
+            raise ValueError(f"there is no file {path}; docs/import.md says which files are needed and where they are")
     return import_videocrafter2(
         arguments.checkpoint, output, unet=arguments.unet, tokenizer=arguments.tokenizer or TOKENIZER, say=say
     )
