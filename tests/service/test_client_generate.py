@@ -63,8 +63,11 @@ def test_a_terminal_shows_progress_and_keeps_no_trace_of_it(service, tmp_path):
 
 def test_ctrl_c_cancels_the_job_and_says_so(service, tmp_path):
     with Client(service.url) as client:
-        before = [client.submit_t2v(PROMPT, variant="teacher", num_inference_steps=16) for _ in range(3)]
-        with at_a_terminal(service, "--prompt", PROMPT, "-o", str(tmp_path / "x.mp4")) as (process, screen):
+        before = [client.submit_t2v(PROMPT, variant="teacher", num_inference_steps=16) for _ in range(20)]
+        with at_a_terminal(service, "--prompt", PROMPT, "-o", str(tmp_path / "x.mp4"), "--priority", "low") as (
+            process,
+            screen,
+        ):
             text = shown(screen, until="before it")
             process.send_signal(signal.SIGINT)
             text += shown(screen)
