@@ -204,13 +204,13 @@ def run_plan(
         as_json: print one JSON object instead of the table.
 
     Returns:
-        The exit status: 0, or 2 for a plan, a model or a size that is refused, with the reason on stderr.
+        The exit status: 0, or 1 for a plan, a model or a size that is refused, with the reason on stderr.
     """
     try:
         report = plan_report(find_subject(family_or_folder), plan, width=width, height=height, num_frames=num_frames)
     except (PlanningError, PlanError) as error:
         sys.stderr.write(f"error: {error}\n")
-        return 2
+        return 1
     if as_json:
         sys.stdout.write(json.dumps(report.as_dict(), indent=2) + "\n")
     else:

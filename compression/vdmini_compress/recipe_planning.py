@@ -149,13 +149,13 @@ def run_recipe_plan(
         as_json: print one JSON object instead of tables.
 
     Returns:
-        The exit status: 0, or 2 for what is refused, with the reason on stderr.
+        The exit status: 0, or 1 for what is refused, with the reason on stderr.
     """
     try:
         planned = plan_recipe(load_recipe(path, changes), tflops=tflops, processes=processes)
     except (PlanningError, PlanError, RecipeError, ArtifactError) as error:
         sys.stderr.write(f"error: {error}\n")
-        return 2
+        return 1
     if as_json:
         told = planned.report.as_dict() | {"note": planned.note, "estimate": planned.wanted.as_dict()}
         sys.stdout.write(json.dumps(told, indent=2) + "\n")

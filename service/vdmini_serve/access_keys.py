@@ -1,5 +1,6 @@
 """`vdmini-serve keys`: make, list and remove API keys in the jobs' Redis."""
 
+import json
 import time
 from typing import Any
 
@@ -59,6 +60,11 @@ class KeyRing:
                 self.redis.hdel(keys.ACCESS_KEYS, digest)
                 return
         raise KeyCommandError(f"there is no key {key_id!r}; `vdmini-serve keys list` tells which there are")
+
+
+def as_json(found: list[AccessKey]) -> str:
+    """Keys for a program; what opens the service isn't among them, since it is stored nowhere."""
+    return json.dumps([key.model_dump(mode="json") for key in found], indent=2)
 
 
 def table(found: list[AccessKey]) -> str:

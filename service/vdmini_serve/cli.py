@@ -1,4 +1,4 @@
-"""The command `vdmini-serve`. Parsing only: `up`, `client`, `api` and `worker` do the work."""
+"""The command `vdmini-serve`. Parsing only: `up`, `generate`, `api` and `worker` do the work."""
 
 import argparse
 import logging
@@ -9,19 +9,37 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from vdmini.command_line import Parser, add_completion, add_version, completion_script
 from vdmini_serve.contract.lanes import LANES
 from vdmini_serve.contract.request import EXAMPLE_PROMPT
 
-EPILOG = f"""\
-a first try:
-  vdmini-serve up                                          # in one terminal
-  vdmini-serve generate --image cat.png -o cat.mp4         # in another
-  vdmini-serve generate --image cat.png -o slow.mp4 --variant teacher
-  vdmini-serve generate --prompt "{EXAMPLE_PROMPT}" -o circle.mp4
+EXAMPLES = f"""\
+{{prog}} up                                          # in one terminal
+{{prog}} generate --image cat.png -o cat.mp4         # in another
+{{prog}} generate --image cat.png -o slow.mp4 --variant teacher
+{{prog}} generate --prompt "{EXAMPLE_PROMPT}" -o circle.mp4
 """
-
-API_KEY = "VDMINI_API_KEY"
-"""Environment variable of `generate`."""
+UP_EXAMPLES = """\
+{prog}
+{prog} --artifact compression/artifacts/small-i2v --artifact compression/teachers/small-i2v --port 8080
+"""
+GENERATE_EXAMPLES = f"""\
+{{prog}} --image cat.png -o cat.mp4 --motion-bucket-id 255
+{{prog}} --prompt "{EXAMPLE_PROMPT}" -o circle.mp4 --seed 7
+{{prog}} --prompt "{EXAMPLE_PROMPT}" -o circle.mp4 --quality draft --json
+{{prog}} --image cat.png -o cat.mp4 --url https://video.example.org   # with VDMINI_API_KEY in the environment
+"""
+API_EXAMPLES = """\
+{prog} --host 0.0.0.0 --port 8000   # after: export VDMINI_BROKER_URL=redis://redis:6379/0
+"""
+WORKER_EXAMPLES = """\
+{prog}   # after: export VDMINI_BROKER_URL=redis://redis:6379/0 VDMINI_ARTIFACTS=/models/small-i2v
+"""
+KEYS_EXAMPLES = """\
+{prog} add "the shop" --rate 60/minute --max-active-jobs 4
+{prog} list
+{prog} remove 1f0c9a
+"""
 
 REQUEST_OPTIONS: dict[str, tuple[Callable[[str], object], str]] = {
     "seed": (int, "give the same number again to get the same clip (default: drawn)"),
@@ -33,6 +51,12 @@ REQUEST_OPTIONS: dict[str, tuple[Callable[[str], object], str]] = {
     "guidance-scale": (float, "1 means no guidance"),
     "motion-bucket-id": (int, "--image only: amount of motion, 0..255"),
     "noise-aug-strength": (float, "--image only: noise added to the image, 0..1"),
+    "max-latency-seconds": (float, "the best model that was measured to take no longer"),
+    "max-queue-seconds": (float, "longest wait for a start"),
+}
+CHOICES = {
+    "quality": (("draft", "balanced", "reference"), "let the service choose the model and its steps"),
+    "priority": (LANES, "high starts before normal, normal before low (default: normal)"),
 }
 
 
@@ -42,41 +66,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0 when all went well, 1 when something failed, 2 for wrong arguments, 130 after Ctrl-C.
     """
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.captureWarnings(True)
     try:
         return int(options.run(options))
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        return _reader_left()
     except ValidationError as error:
         wrong = (f"VDMINI_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
         return _fail(f"wrong setting in the environment: {'; '.join(wrong)}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def make_parser() -> Parser:
+    """The parser of the whole command."""
+    parser = Parser(
         prog="vdmini-serve",
         description="Serve compressed video diffusion models (VDMinis) beside their uncompressed teachers.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=EXAMPLES,
     )
+    add_version(parser)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_up(commands)
     _add_generate(commands)
     _add_keys(commands)
     _add_capacity(commands)
-    api = commands.add_parser("api", help="only the HTTP API; settings from VDMINI_... variables")
+    text = "Only the HTTP API, as many as you like beside one Redis; settings come from VDMINI_... variables."
+    api = commands.add_parser("api", help="only the HTTP API", description=text, examples=API_EXAMPLES)
     api.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     api.add_argument("--port", type=_port, default=8000, help="port to listen on (default: %(default)s)")
     api.set_defaults(run=_api)
-    worker = commands.add_parser("worker", help="only a worker; settings from VDMINI_... variables")
+    text = "Only a worker, one for each GPU; settings come from VDMINI_... variables. SIGTERM lets its job finish."
+    worker = commands.add_parser("worker", help="only a worker", description=text, examples=WORKER_EXAMPLES)
     worker.set_defaults(run=_worker)
     _add_verify(commands)
-    text = "whether the worker of this machine lives and consumes; reads VDMINI_HEARTBEAT_FILE"
-    healthcheck = commands.add_parser("healthcheck", help=text, description=text + ". Exit code 0 if it does, else 1.")
-    healthcheck.add_argument("--ready", action="store_true", help="also ask that it takes jobs now")
-    healthcheck.set_defaults(run=_healthcheck)
+    _add_healthcheck(commands)
+    add_completion(commands).set_defaults(run=_completion)
     return parser
 
 
@@ -87,11 +114,12 @@ def _port(text: str) -> int:
     return port
 
 
-def _add_up(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_up(commands: "argparse._SubParsersAction[Parser]") -> None:
     up = commands.add_parser(
         "up",
         help="start everything on this machine: Redis, a worker, the API",
         description="Start Redis, a worker and the API on this machine, until Ctrl-C. Nothing is kept afterwards.",
+        examples=UP_EXAMPLES,
     )
     up.add_argument(
         "--artifact",
@@ -107,11 +135,13 @@ def _add_up(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     up.set_defaults(run=_up)
 
 
-def _add_generate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_generate(commands: "argparse._SubParsersAction[Parser]") -> None:
     generate = commands.add_parser(
         "generate",
         help="have a running service make one clip",
-        description="Have a running service make one clip from an image or from a sentence, and write the MP4.",
+        description="Have a running service make one clip from an image or from a sentence, and write the MP4. Ctrl-C "
+        "cancels.",
+        examples=GENERATE_EXAMPLES,
     )
     source = generate.add_mutually_exclusive_group(required=True)
     source.add_argument("--image", type=Path, metavar="FILE", help="PNG, JPEG or WebP to animate")
@@ -120,24 +150,30 @@ def _add_generate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     generate.add_argument("--variant", metavar="NAME", help="vdmini (default), teacher, or the name of a model")
     for name, (kind, text) in REQUEST_OPTIONS.items():
         generate.add_argument(f"--{name}", type=kind, metavar="N", help=text)
-    text = f"of the service (default: %(default)s); it gets the API key in {API_KEY}"
+    for name, (allowed, text) in CHOICES.items():
+        generate.add_argument(f"--{name}", choices=allowed, help=text)
+    generate.add_argument("--json", action="store_true", help="print the finished job as JSON")
+    text = "of the service (default: %(default)s); it gets the API key in VDMINI_API_KEY"
     generate.add_argument("--url", default="http://127.0.0.1:8000", help=text)
     generate.set_defaults(run=_generate)
 
 
-def _add_keys(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    text = "make, list and remove the API keys that VDMINI_REQUIRE_API_KEY asks for; VDMINI_JOBS_URL says where"
-    actions = commands.add_parser("keys", help="API keys", description=text).add_subparsers(
-        metavar="ACTION", required=True
-    )
-    add = actions.add_parser("add", help="make a key and print it; it is stored nowhere")
+def _add_keys(commands: "argparse._SubParsersAction[Parser]") -> None:
+    text = "Make, list and remove the API keys that VDMINI_REQUIRE_API_KEY asks for; VDMINI_JOBS_URL says where."
+    keys = commands.add_parser("keys", help="API keys", description=text, examples=KEYS_EXAMPLES)
+    actions = keys.add_subparsers(metavar="ACTION", required=True)
+    text = "make a key and print it; it is stored nowhere"
+    add = actions.add_parser("add", help=text, description=text, examples='{prog} "the shop" --rate 60/minute')
     add.add_argument("name", help="whose it is")
     add.add_argument("--rate", metavar="RATE", help="POSTs that it may send, such as 60/minute (default: no limit)")
     add.add_argument("--max-active-jobs", type=int, metavar="N", help="jobs at once (default: no limit)")
     add.add_argument("--priority", choices=LANES, default="normal", help="the highest it may ask for (%(default)s)")
     add.set_defaults(run=_keys, action="add")
-    actions.add_parser("list", help="all keys").set_defaults(run=_keys, action="list")
-    remove = actions.add_parser("remove", help="remove a key")
+    listing = actions.add_parser("list", help="all keys", description="All keys, the oldest first.", examples="{prog}")
+    listing.add_argument("--json", action="store_true", help="as JSON")
+    listing.set_defaults(run=_keys, action="list")
+    text = "remove a key; its jobs go on"
+    remove = actions.add_parser("remove", help=text, description=text, examples="{prog} 1f0c9a")
     remove.add_argument("id", help="as `list` tells it")
     remove.set_defaults(run=_keys, action="remove")
 
@@ -189,7 +225,7 @@ def _keys(options: argparse.Namespace) -> int:
     from redis import Redis
     from redis.exceptions import RedisError
 
-    from vdmini_serve.access_keys import KeyCommandError, KeyRing, table
+    from vdmini_serve.access_keys import KeyCommandError, KeyRing, as_json, table
     from vdmini_serve.contract.settings import Settings
 
     try:
@@ -199,7 +235,7 @@ def _keys(options: argparse.Namespace) -> int:
                 limits = {name: getattr(options, name) for name in ("rate", "max_active_jobs", "priority")}
                 sys.stdout.write(ring.add(options.name, **limits) + "\n")
             elif options.action == "list":
-                sys.stdout.write(table(ring.all()) + "\n")
+                sys.stdout.write((as_json if options.json else table)(ring.all()) + "\n")
             else:
                 ring.remove(options.id)
     except KeyCommandError as error:
@@ -223,16 +259,24 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _generate(options: argparse.Namespace) -> int:
-    from vdmini_serve.client import GenerateError, Wish, generate, summary
+    from vdmini_serve.generate import GenerateError, Wish, generate, summary
 
-    names = ["variant", *(name.replace("-", "_") for name in REQUEST_OPTIONS)]
+    names = ["variant", *(name.replace("-", "_") for name in (*REQUEST_OPTIONS, *CHOICES))]
     fields = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     wish = Wish(options.image, options.prompt, options.output, fields)
     try:
-        job = generate(options.url, wish, api_key=os.environ.get(API_KEY))
+        job = generate(options.url, wish)
     except GenerateError as error:
         return _fail(str(error))
-    sys.stdout.write(summary(job, options.output) + "\n")
+    sys.stdout.write((job.model_dump_json(indent=2) if options.json else summary(job, options.output)) + "\n")
+    return 0
+
+
+def _completion(options: argparse.Namespace) -> int:
+    try:
+        sys.stdout.write(completion_script(make_parser(), options.shell) + "\n")
+    except ValueError as error:
+        return _fail(str(error))
     return 0
 
 
@@ -306,6 +350,12 @@ def _healthcheck(options: argparse.Namespace) -> int:
     except (UnhealthyError, NoHeartbeatError) as error:
         return _fail(f"the worker is {'not ready' if options.ready else 'not well'}: {error}")
     sys.stdout.write(f"{beat.state}\n")
+    return 0
+
+
+def _reader_left() -> int:
+    """Whoever read our output has ended, as `head` does; the interpreter must not flush into it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -131,6 +131,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, artifact_folders: tuple[Pa
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=30)
+        assert "Ctrl+C" not in log_of(folder), "a library speaks to the user when the service ends"
 
 
 @pytest.fixture(scope="session")

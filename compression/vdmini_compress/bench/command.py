@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 NAME = "bench"
 HELP = "time a student beside its teacher and plain diffusers, stage by stage, in one process"
+EXAMPLES = """\
+{prog} compression/artifacts/small-i2v --teacher compression/teachers/small-i2v --output runs/bench
+{prog} runs/mine --teacher teachers/svd --output runs/bench --switches --scaling
+"""
 
 LEAST_RUNS = 20
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 NAME = "analyze"
 HELP = "switch each block of a teacher off once: what is lost in content and motion, what is saved (minutes)"
+EXAMPLES = """\
+{prog} compression/teachers/small-i2v --output runs/importance
+{prog} teachers/svd --videos UCF-101 --clips 64 --i3d i3d_torchscript.pt --output runs/importance
+"""
 
 
 def add(parser: argparse.ArgumentParser) -> None:

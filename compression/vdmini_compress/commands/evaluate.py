@@ -13,6 +13,13 @@ from vdmini_compress.suites import command as suites
 
 NAME = "evaluate"
 HELP = "measure content and motion: on held-out clips of the small world, on UCF101 or any videos, or with VBench"
+EXAMPLES = """\
+{prog} compression/artifacts/small-t2v --clips 8 --json
+{prog} runs/mine --suite ucf101 --videos UCF-101 --i3d i3d_torchscript.pt --output runs/ucf101
+{prog} runs/mine --suite vbench --limit 10 --output runs/vbench
+"""
+RESUMES = True
+"""Whether the same command goes on where it was stopped: the suites do, in `--output`."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:

@@ -12,15 +12,21 @@ from vdmini.families import FAMILY_NAMES
 from vdmini_compress.commands.numbers import at_least
 
 if TYPE_CHECKING:
+    from vdmini.command_line import Parser
     from vdmini.manifest import Manifest
 
-    Families = argparse._SubParsersAction[argparse.ArgumentParser]
+    Families = argparse._SubParsersAction[Parser]
 
 NAME = "import"
 HELP = "make a teacher of published weights: SVD, T2V-Turbo-v2 on VideoCrafter2, or any family's diffusers folder"
+EXAMPLES = """\
+{prog} svd --model stabilityai/stable-video-diffusion-img2vid --output teachers/svd
+{prog} videocrafter2 --checkpoint model.ckpt --unet unet_mg.pt --output teachers/t2v-turbo-v2
+{prog} modelscope --model zeroscope_v2_576w --licence CC-BY-NC-4.0 --output teachers/zeroscope
+"""
 
 
-def add(parser: argparse.ArgumentParser) -> None:
+def add(parser: "Parser") -> None:
     """Declare the arguments."""
     families = parser.add_subparsers(required=True, metavar="FAMILY", dest="family")
     known = {"svd": _add_svd, "videocrafter2": _add_videocrafter2}
@@ -32,7 +38,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_svd(families: "Families", name: str) -> argparse.ArgumentParser:
-    parser = families.add_parser(name, help="image to video: SVD, SVD-XT", description="Import Stable Video Diffusion.")
+    parser = families.add_parser(
+        name,
+        help="image to video: SVD, SVD-XT",
+        description="Import Stable Video Diffusion.",
+        examples="{prog} --model stabilityai/stable-video-diffusion-img2vid --output teachers/svd",
+    )
     parser.add_argument(
         "--model",
         required=True,
@@ -48,6 +59,7 @@ def _add_videocrafter2(families: "Families", name: str) -> argparse.ArgumentPars
         name,
         help="text to video: T2V-Turbo-v2 on VideoCrafter2",
         description="Import T2V-Turbo-v2: its U-Net, and VideoCrafter2's VAE and text encoder.",
+        examples="{prog} --checkpoint model.ckpt --unet unet_mg.pt --output teachers/t2v-turbo-v2",
     )
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="VideoCrafter2's model.ckpt")
     parser.add_argument("--unet", type=Path, metavar="FILE", help="T2V-Turbo-v2's unet_mg.pt or unet_no_mg.pt")
@@ -63,7 +75,10 @@ def _add_videocrafter2(families: "Families", name: str) -> argparse.ArgumentPars
 def _add_folder(families: "Families", name: str) -> argparse.ArgumentParser:
     """Any other family: what its published pipeline is saved as, taken as it is."""
     parser = families.add_parser(
-        name, help=f"a diffusers folder of family {name}", description=f"Import a diffusers folder of family {name}."
+        name,
+        help=f"a diffusers folder of family {name}",
+        description=f"Import a diffusers folder of family {name}.",
+        examples="{prog} --model published --licence CC-BY-NC-4.0 --output teachers/mine",
     )
     parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="the folder, as published")
     parser.add_argument("--name", help="of the teacher; by default that of its folder")
@@ -105,6 +120,9 @@ def _videocrafter2(arguments: argparse.Namespace, output: Path, say: Callable[[s
     from vdmini_compress.importing.tokenizer import TOKENIZER
     from vdmini_compress.importing.videocrafter2 import import_videocrafter2
 
+    for path in filter(None, (arguments.checkpoint, arguments.unet)):
+        if not path.is_file():
+            raise ValueError(f"there is no file {path}; docs/import.md says which files are needed and where they are")
     return import_videocrafter2(
         arguments.checkpoint, output, unet=arguments.unet, tokenizer=arguments.tokenizer or TOKENIZER, say=say
     )

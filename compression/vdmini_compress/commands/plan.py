@@ -10,6 +10,12 @@ from vdmini_compress.commands.numbers import at_least
 
 NAME = "plan"
 HELP = "show what a plan removes and leaves, and what a recipe takes of memory, time and disk, without loading weights"
+EXAMPLES = """\
+{prog} svd --plan paper
+{prog} videocrafter2 --plan all-pairs --json
+{prog} compression/teachers/small-i2v --plan down_blocks.2.resnets.1
+{prog} compression/recipes/svd-i2v.yaml --processes 8
+"""
 
 
 def add(parser: argparse.ArgumentParser) -> None:

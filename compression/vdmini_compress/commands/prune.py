@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 NAME = "prune"
 HELP = "take blocks out of a teacher, by plan or by budget; what is left is not healed"
+EXAMPLES = """\
+{prog} compression/teachers/small-i2v --plan deep
+{prog} compression/teachers/small-i2v --budget latency=0.6 --output runs/pruned
+"""
 
 
 def add(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 
 NAME = "run"
 HELP = "prune, heal, evaluate, measure and save: a recipe becomes an artifact"
+EXAMPLES = """\
+{prog} compression/recipes/small-i2v.yaml --output runs/small-i2v
+{prog} compression/recipes/small-t2v.yaml --output runs/short --set distill.steps=200 --json
+"""
+RESUMES = True
+"""Whether the same command goes on where it was stopped."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,11 @@ from rich.console import Console
 
 NAME = "single-forward"
 HELP = "make a single-forward teacher (SF-V) from a multi-step image-to-video model"
+EXAMPLES = """\
+{prog} compression/recipes/small-single-forward.yaml --output runs/single-forward
+"""
+RESUMES = True
+"""Whether the same command goes on where it was stopped."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:

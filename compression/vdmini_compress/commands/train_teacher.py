@@ -10,6 +10,12 @@ from vdmini_compress.commands.numbers import LEAST_CLIPS, at_least
 
 NAME = "train-teacher"
 HELP = "train a small teacher from nothing (an hour or more on two cores)"
+EXAMPLES = """\
+{prog} small-i2v --output runs/teacher
+{prog} small-i2v --output runs/finished --start-from runs/teacher --finish 2000 --device cuda:0
+"""
+RESUMES = True
+"""Whether the same command goes on where it was stopped."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--processes",
         type=at_least(0),
         default=drawing_processes(),
-        help="that draw clips for --finish (here %(default)s)",
+        help="that draw clips for --finish (default: the cores but two, six at most)",
     )
     parser.add_argument("--device", default=None, help="such as cuda:0; the first GPU, else the CPU, by default")
     parser.add_argument(

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 NAME = "decoder"
 HELP = "compress the VAE decoder of a teacher or a student: layers out, channels pruned, healed, measured"
+EXAMPLES = """\
+{prog} compression/artifacts/small-i2v --output runs/small-decoder --latency 0.3
+{prog} teachers/svd --output runs/svd-decoder --videos videos --window 32
+"""
+RESUMES = True
+"""Whether the same command goes on where it was stopped."""
 HELD_OUT = 0.1
 """Share of the videos that a decoder is measured on and not healed on."""
 

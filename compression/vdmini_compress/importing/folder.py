@@ -70,10 +70,12 @@ def import_folder(source: Path, family: Family, output: Path, *, name: str, lice
         The artifact's manifest.
 
     Raises:
-        ArtifactError: when the U-Net is of another family, or `output` holds something else.
+        ArtifactError: when there is no such folder, its U-Net is of another family, or `output` holds something else.
         ValueError: when the size isn't a multiple of the VAE's pixels per latent.
         OSError: when `source` is no folder of this family's pipeline.
     """
+    if not (source / "model_index.json").is_file():
+        raise ArtifactError(f"{source} is no diffusers folder: it has no model_index.json; download the model first")
     quiet_libraries()
     device, dtype = torch.device("cpu"), torch.float16
     pipeline = family.load(source, device=device, dtype=dtype)

@@ -1,6 +1,7 @@
 """How a worker ends on SIGTERM: it waits for the jobs in hand, and not a moment longer. Signals are left to Celery."""
 
 import time
+from importlib import import_module
 from typing import Any
 
 from redis import Redis
@@ -24,6 +25,10 @@ def end_softly(app: Any, settings: Settings, owner: str) -> None:
                 wait_for_jobs(redis, owner, seconds=settings.soft_shutdown_seconds)
 
     app.Worker = SoftWorker
+    words = import_module("celery.apps.worker")
+    words.safe_say = lambda *_: (
+        None
+    )  # it writes "Hitting Ctrl+C again ..." past all logging, to whoever pressed it once
 
 
 def wait_for_jobs(redis: Any, owner: str, *, seconds: float) -> bool:
