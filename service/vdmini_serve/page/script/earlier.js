@@ -20,7 +20,7 @@ export function showEarlier(onOpen, shownId) {
 
 function row(entry, onOpen, shownId) {
   const still = make("span", { class: "still", "aria-hidden": "true" });
-  showStill(entry.sides[0].id, still);
+  if (entry.clip) showStill(entry.clip, still);
   const when = make("span", { class: "hint", text: new Date(entry.at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) });
   const text = make("span", { class: "earlier-text" }, make("span", { class: "earlier-title", text: entry.title }), when);
   const open = make("button", { type: "button", class: "earlier-entry", "aria-current": entry.id === shownId ? "true" : null, on: { click: () => onOpen(entry) } }, still, text);

@@ -20,15 +20,16 @@ export function latencyPanel(jobs) {
     "section",
     { class: "latency", "aria-labelledby": "latency-heading" },
     make("h3", { id: "latency-heading", text: "How long it took" }),
-    ...words(jobs[0]),
+    ...words(jobs[0], jobs[1]),
     ...jobs.map((job) => bar(job, longest)),
     table(jobs),
   );
 }
 
 /** The comparison with the teacher, in plain words. */
-export function words(job) {
-  return [make("p", { class: "speedup", text: headline(job) }), make("p", { class: "hint", text: evidence(job) })];
+export function words(job, teacher) {
+  const text = [evidence(job), teacher && beside(job, teacher)].filter(Boolean).join(" ");
+  return [make("p", { class: "speedup", text: headline(job) }), make("p", { class: "hint", text })];
 }
 
 function headline(job) {
@@ -42,11 +43,14 @@ function headline(job) {
 }
 
 function evidence(job) {
-  const queue = job.timings.queue === undefined ? "" : ` It waited ${seconds(job.timings.queue)} for its turn, which is not counted.`;
-  if (job.variant === "teacher" || job.speedup === null) return queue.trim();
+  if (job.variant === "teacher" || job.speedup === null) return "";
   const own = job.baseline_seconds / job.speedup;
   const runs = `${job.baseline_samples} ${job.baseline_samples === 1 ? "run" : "runs"}`;
-  return `Without the MP4 this clip took ${seconds(own)}; the uncompressed model takes ${seconds(job.baseline_seconds)} (median of ${runs} here).${queue}`;
+  return `Without the MP4 this clip took ${seconds(own)}; the uncompressed model takes ${seconds(job.baseline_seconds)} here, the median of ${runs}.`;
+}
+
+function beside(job, teacher) {
+  return `Just now, one after the other: ${seconds(worked(job))} and ${seconds(worked(teacher))} with the MP4. A busy machine makes single runs slower.`;
 }
 
 function bar(job, longest) {

@@ -4,8 +4,9 @@ const NAME = "vdmini.runs";
 const MOST = 30;
 
 /**
- * @typedef {{id: string, at: number, task: "i2v" | "t2v", title: string, sample: string | null, picture: string | null,
- *   fields: Record<string, string | number>, sides: {variant: string, id: string}[]}} Entry
+ * @typedef {{id: string, at: number, task: "i2v" | "t2v", model: string | null, title: string, sample: string | null, picture: string | null,
+ *   fields: Record<string, string | number>, sides: {variant: string, id: string}[], clip?: string | null}} Entry
+ * `clip` is the job whose clip stands for it; there is none before it is finished.
  */
 
 export const memory = {

@@ -44,6 +44,12 @@ export class Picture {
     this.take(new File([blob], name, { type: blob.type }), name);
   }
 
+  /** What to call it. */
+  get title() {
+    const known = SAMPLES.find(([name]) => name === this.sample);
+    return known ? known[1][0].toUpperCase() + known[1].slice(1) : this.file.name;
+  }
+
   /** Why a service will not take it; null when nothing is known against it. */
   objection({ max_upload_bytes: most }) {
     if (!this.file) return "Choose a picture first: drop one, paste one, or take a sample.";

@@ -12,6 +12,8 @@ const SPEEDS = [
   [0.5, "half speed"],
   [0.25, "quarter speed"],
 ];
+/** Clips up to this width are shown with sharp pixels, unless somebody wants them smooth. */
+const SMALL = 200;
 
 export class Player {
   /** @param {HTMLElement} root where the controls go */
@@ -27,7 +29,9 @@ export class Player {
     this.scrub.max = String(frames - 1);
     Object.assign(video, { muted: true, playsInline: true, loop: false, playbackRate: this.rate });
     video.addEventListener("ended", () => this.#onEnded());
+    if (video.videoWidth <= SMALL) this.pixels.parentElement.hidden = false;
     this.videos.push(video);
+    this.#showPixels();
     if (this.videos.length === 1) this.#hold();
     this.controls.disabled = false;
     this.seek(0);
@@ -107,6 +111,10 @@ export class Player {
     this.position.textContent = `${frame + 1}/${this.frames}`;
   }
 
+  #showPixels() {
+    for (const video of this.videos) video.classList.toggle("pixels", this.pixels.checked && video.videoWidth <= SMALL);
+  }
+
   #showState() {
     this.toggle.textContent = this.playing ? "Pause" : "Play";
     this.toggle.dataset.state = this.playing ? "playing" : "paused";
@@ -127,7 +135,9 @@ export class Player {
     this.speed.value = "1";
     this.loop = make("input", { type: "checkbox", checked: true });
     const loop = make("label", { class: "check" }, this.loop, "Loop");
-    this.controls = make("fieldset", { class: "player-controls", disabled: true }, make("legend", { class: "unseen", text: "Play both clips" }), this.toggle, this.scrub, this.position, this.speed, loop);
+    this.pixels = make("input", { type: "checkbox", checked: true, on: { change: () => this.#showPixels() } });
+    const pixels = make("label", { class: "check", hidden: true }, this.pixels, "Sharp pixels");
+    this.controls = make("fieldset", { class: "player-controls", disabled: true }, make("legend", { class: "unseen", text: "Play both clips" }), this.toggle, this.scrub, this.position, this.speed, loop, pixels);
     this.#showState();
     root.append(this.controls);
   }

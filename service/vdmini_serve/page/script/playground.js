@@ -126,8 +126,8 @@ class Playground {
     const teacher = find("compare").checked && !find("compare").disabled ? this.models.teacherOf(this.model) : undefined;
     const variants = [this.model.name, ...(teacher ? [teacher.name] : [])];
     if (this.task === "i2v") {
-      const { file, sample } = this.picture;
-      return { task: "i2v", title: file.name, fields, image: file, sample, variants };
+      const { file, sample, title } = this.picture;
+      return { task: "i2v", title, fields, image: file, sample, variants };
     }
     const prompt = find("prompt").value.trim();
     return { task: "t2v", title: prompt.slice(0, LONGEST_TITLE), fields: { prompt, ...fields }, sample: null, variants };
@@ -187,8 +187,7 @@ class Playground {
 
   async #again(entry) {
     this.#choose(entry.task);
-    const model = this.models.of(entry.task).find(({ variant }) => variant === entry.sides[0].variant);
-    if (model) find("model").value = model.name;
+    if (this.models.named(entry.model)) find("model").value = entry.model;
     this.#showModel();
     this.settings.fill(entry.fields);
     if (entry.fields.prompt) find("prompt").value = entry.fields.prompt;

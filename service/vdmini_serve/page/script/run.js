@@ -33,7 +33,7 @@ export class Run {
       }
     }
     const kept = sides.filter((side) => side.id).map(({ variant, id }) => ({ variant, id }));
-    const entry = { id: sides[0].id, at: Date.now(), task, title, sample, picture: image?.name ?? null, fields, sides: kept };
+    const entry = { id: sides[0].id, at: Date.now(), task, model: variants[0], title, sample, picture: image?.name ?? null, fields, sides: kept };
     memory.keep(entry);
     const run = new Run(entry);
     for (const { id, variant, problem } of sides) {
@@ -44,7 +44,7 @@ export class Run {
 
   /** A job that this browser doesn't remember, as behind a link. */
   static ofJob(id) {
-    return new Run({ id, at: Date.now(), task: "t2v", title: "A clip", sample: null, picture: null, fields: {}, sides: [{ variant: "vdmini", id }] });
+    return new Run({ id, at: Date.now(), task: "t2v", model: null, title: "A clip", sample: null, picture: null, fields: {}, sides: [{ variant: "vdmini", id }] });
   }
 
   get over() {
@@ -54,6 +54,7 @@ export class Run {
   /** Follows all jobs until they are finished and their clips are here. */
   async follow() {
     await Promise.all(this.sides.filter((side) => side.id && !side.problem).map((side) => this.#followSide(side)));
+    if (this.over && memory.find(this.entry.id)) memory.keep({ ...this.entry, clip: this.sides.find((side) => side.clip)?.id ?? null });
   }
 
   async cancel() {

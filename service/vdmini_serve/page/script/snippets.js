@@ -14,10 +14,11 @@ export function asCurl(task, fields, picture) {
 
 export function asPython(task, fields, picture) {
   const written = Object.entries(fields).map(([name, value]) => `    ${JSON.stringify(name)}: ${JSON.stringify(value)},`);
-  const key = accessKey.get() ? ', headers={"Authorization": f"Bearer {os.environ[\'VDMINI_API_KEY\']}"}' : "";
-  const body = picture ? `data=fields, files={"image": Path(${JSON.stringify(picture)}).read_bytes()}` : "json=fields";
+  const body = picture ? ["data=fields", `files={"image": Path(${JSON.stringify(picture)}).read_bytes()}`] : ["json=fields"];
+  const key = accessKey.get() ? [`headers={"Authorization": f"Bearer {os.environ['VDMINI_API_KEY']}"}`] : [];
+  const given = [JSON.stringify(`${location.origin}/v1/${task}`), ...body, ...key, "timeout=600"];
   return [
-    ...(key ? ["import os"] : []),
+    ...(key.length ? ["import os"] : []),
     "from pathlib import Path",
     "",
     "import httpx",
@@ -25,7 +26,9 @@ export function asPython(task, fields, picture) {
     "fields = {",
     ...written,
     "}",
-    `answer = httpx.post(${JSON.stringify(`${location.origin}/v1/${task}`)}, ${body}, timeout=600${key})`,
+    "answer = httpx.post(",
+    ...given.map((each) => `    ${each},`),
+    ")",
     "answer.raise_for_status()",
     'Path("clip.mp4").write_bytes(answer.content)',
     "",

@@ -8,7 +8,6 @@ import { milestone, ProgressBar } from "./progress.js";
 import { asCurl, asPython } from "./snippets.js";
 
 const NAMES = { vdmini: ["VDMini", "compressed"], teacher: ["Teacher", "uncompressed"] };
-const SMALL = 200;
 
 export class Stage {
   /** @param {import("./run.js").Run} run @param {{onCancel: () => void, onAgain: () => void}} actions */
@@ -33,8 +32,7 @@ export class Stage {
     const over = this.run.over;
     if (over && document.activeElement === this.cancel) find("stage-heading").focus();
     this.cancel.hidden = over;
-    if (!over && this.results.childElementCount === 0) return;
-    if (over && this.results.dataset.whole !== "yes") this.#showResults();
+    if (over) this.#showResults();
   }
 
   close() {
@@ -47,25 +45,28 @@ export class Stage {
     this.controls.hidden = false;
     this.clips.classList.toggle("wide", job.width / job.height > 1.4);
     this.player.add(video, job);
-    this.#showLatency();
+    this.#showResults();
   }
 
   #jobs() {
     return this.run.sides.map((side) => side.job).filter((job) => job?.status === "succeeded");
   }
 
-  #showLatency() {
+  /** What is known so far; what can be copied and used again comes when all is over. */
+  #showResults() {
+    const { over, entry } = this.run;
     const jobs = this.#jobs();
-    if (jobs.length) this.results.replaceChildren(latencyPanel(jobs));
+    const known = jobs.map((job) => job.id).join() + over;
+    if (this.results.dataset.known === known) return;
+    this.results.dataset.known = known;
+    const parts = jobs.length ? [latencyPanel(jobs)] : [];
+    if (over && jobs.length) parts.push(facts(jobs[0]), snippets(entry));
+    if (over && entry.model) parts.push(this.#againButton());
+    this.results.replaceChildren(...parts.filter(Boolean));
   }
 
-  #showResults() {
-    this.results.dataset.whole = "yes";
-    this.#showLatency();
-    const [job] = this.#jobs();
-    if (job) this.results.append(facts(job), snippets(this.run.entry, job));
-    const again = make("button", { type: "button", class: "quiet", id: "again", text: "Use these settings again", on: { click: this.onAgain } });
-    if (Object.keys(this.run.entry.fields).length) this.results.append(again);
+  #againButton() {
+    return make("button", { type: "button", class: "quiet", id: "again", text: "Use these settings again", on: { click: this.onAgain } });
   }
 
   #announce() {
@@ -114,7 +115,7 @@ class Card {
   #play({ clip, job, variant }, onClip) {
     if (this.address) return;
     this.address = URL.createObjectURL(clip);
-    const video = make("video", { src: this.address, playsinline: true, muted: true, preload: "auto", disablepictureinpicture: true, "aria-label": `Clip made by ${NAMES[variant][0]}`, class: job.width < SMALL ? "pixels" : null });
+    const video = make("video", { src: this.address, playsinline: true, muted: true, preload: "auto", disablepictureinpicture: true, "aria-label": `Clip made by ${NAMES[variant][0]}` });
     video.addEventListener("loadeddata", () => onClip(video, job), { once: true });
     this.frame.replaceChildren(video);
     const download = make("a", { class: "download", href: this.address, download: `vdmini-${variant}-seed-${job.seed}.mp4`, text: "Download MP4" });
@@ -133,9 +134,9 @@ function facts(job) {
   return make("dl", { class: "facts" }, ...rows.flatMap(([name, value]) => [make("dt", { text: name }), make("dd", { text: value })]));
 }
 
-function snippets(entry, job) {
-  const fields = { ...entry.fields, variant: entry.sides[0].variant, seed: job.seed };
-  if (!Object.keys(entry.fields).length) return null;
+function snippets(entry) {
+  if (!entry.model) return null;
+  const fields = { variant: entry.model, ...entry.fields };
   const list = [
     ["curl", asCurl(entry.task, fields, entry.picture)],
     ["Python", asPython(entry.task, fields, entry.picture)],
