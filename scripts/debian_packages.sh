@@ -3,6 +3,8 @@
 set -euo pipefail
 
 packages=(
+    chromium
+    fonts-dejavu-core
     make
     python3-venv
 )

@@ -1,7 +1,7 @@
 """Draws the playground's sample pictures: sprites of the small world, and two photographs that scikit-image ships.
 
-The photographs are free of rights: the cat is CC0 (Stéfan van der Walt), the rocket on its launch pad CC0 (SpaceX). No small model
-was trained on either.
+The photographs are free of rights: the cat is CC0 (Stéfan van der Walt), the rocket on its launch pad CC0 (SpaceX).
+No small model was trained on either.
 """
 
 from pathlib import Path

@@ -37,12 +37,21 @@ class Groups(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         path, _, test = nodeid.partition("::")
-        if "tests/service/" in path:
-            return "service"
+        for whole in ("tests/service/", "tests/browser/"):
+            if whole in path:
+                return whole
         return " ".join([path, *(task for task in TEACHERS if re.search(rf"[\[-]{task}[]-]", test))])
 
 
-HEAVY = ("tests/service/", "test_sharding", "test_job.py", "test_teachers", "test_decoder.py", "test_video_job")
+HEAVY = (
+    "tests/service/",
+    "tests/browser/",
+    "test_sharding",
+    "test_job.py",
+    "test_teachers",
+    "test_decoder.py",
+    "test_video_job",
+)
 """What takes a minute or so begins first, or one process ends with it while the other has nothing left to do."""
 
 

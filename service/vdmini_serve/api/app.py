@@ -36,7 +36,9 @@ SUMMARY = "Compressed video diffusion models, served beside their uncompressed b
 
 def create_app(settings: Settings) -> FastAPI:
     """Make the application."""
-    app = FastAPI(title="VDMini", summary=SUMMARY, version="1", docs_url=None, redoc_url=None, lifespan=_lifespan(settings))
+    app = FastAPI(
+        title="VDMini", summary=SUMMARY, version="1", docs_url=None, redoc_url=None, lifespan=_lifespan(settings)
+    )
     errors.install(app)
     tracer = open_tracer(settings, "api")
     app.state.tracer = tracer

@@ -29,18 +29,22 @@ export function latencyPanel(jobs) {
 /** The comparison with the teacher, in plain words. */
 export function words(job, teacher) {
   const text = [evidence(job), teacher && beside(job, teacher)].filter(Boolean).join(" ");
-  return [make("p", { class: "speedup", text: headline(job) }), make("p", { class: "hint", text })];
+  return [make("p", { class: "speedup", text: headline(job, teacher) }), make("p", { class: "hint", text })];
 }
 
-function headline(job) {
+function headline(job, teacher) {
   if (job.escalated) return "The uncompressed model made this clip: the compressed one's did not pass the check.";
   if (job.variant === "teacher") return "This is the uncompressed model itself.";
   const { speedup } = job;
   if (speedup === null) return "The uncompressed model was not measured here for this size and these steps.";
+  if (teacher && disagree(speedup, worked(teacher) / worked(job))) return "Too busy to tell: these two runs and the earlier ones disagree about which is faster";
   if (speedup >= 1.05) return `${speedup.toFixed(1)} times as fast as the uncompressed model on this device`;
   if (speedup > 0.95) return "About as fast as the uncompressed model on this device";
   return `Slower than the uncompressed model on this device: it took ${(1 / speedup).toFixed(1)} times as long`;
 }
+
+/** Whether one measurement says faster and the other slower, by more than what is called equal. */
+const disagree = (one, other) => Math.max(one, other) >= 1.05 && Math.min(one, other) <= 0.95;
 
 function evidence(job) {
   if (job.variant === "teacher" || job.speedup === null) return "";

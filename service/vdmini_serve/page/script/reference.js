@@ -27,15 +27,27 @@ class Reference {
 
   #route(method, path, operation) {
     const head = make("summary", {}, make("span", { class: `method ${method}`, text: method.toUpperCase() }), make("code", { text: path }), make("span", { class: "hint", text: operation.summary ?? "" }));
+    const body = make("div", { class: "route-body" });
+    const fill = () => body.childElementCount || body.append(...this.#parts(operation));
+    const route = make("details", { class: "route", id: `${method}${path}`, on: { toggle: fill } }, head, body);
+    route.dataset.words = this.#words({ path, ...operation }).toLowerCase();
+    return route;
+  }
+
+  /** All that is said of a route, for the search. */
+  #words(value) {
+    return JSON.stringify(value, (key, part) => (key === "responses" || key === "examples" ? undefined : part?.$ref ? { ...this.#resolved(part) } : part));
+  }
+
+  #parts(operation) {
     const parameters = (operation.parameters ?? []).map((each) => this.#resolved(each));
-    const parts = [
+    return [
       ...paragraphs(operation.description),
       ...(parameters.length ? [make("h3", { text: "Parameters" }), this.#fields(parameters.map((each) => [each.name, { ...each.schema, description: each.description }, each.required, each.in]))] : []),
       ...this.#body(operation.requestBody),
       make("h3", { text: "Answers" }),
       ...Object.entries(operation.responses ?? {}).map(([status, answer]) => this.#answer(status, this.#resolved(answer))),
     ];
-    return make("details", { class: "route", id: `${method}${path}` }, head, make("div", { class: "route-body" }, ...parts));
   }
 
   #body(body) {
@@ -105,7 +117,7 @@ function paragraphs(text) {
 function search() {
   const wanted = find("search").value.trim().toLowerCase();
   const routes = [...document.querySelectorAll(".route")];
-  for (const route of routes) route.hidden = !route.textContent.toLowerCase().includes(wanted);
+  for (const route of routes) route.hidden = !route.dataset.words.includes(wanted);
   for (const section of document.querySelectorAll("#routes > section")) section.hidden = !section.querySelector(".route:not([hidden])");
   const count = routes.filter((route) => !route.hidden).length;
   find("found").textContent = wanted ? `${count} of ${routes.length} routes` : "";
