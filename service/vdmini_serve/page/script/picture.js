@@ -1,6 +1,7 @@
 /** The picture to animate: chosen, dropped, pasted, or one of the samples. It leaves the browser only when a clip is made. */
 
 import { find, make } from "./elements.js";
+import { ask } from "./service.js";
 
 const SAMPLES = [
   ["circle.png", "a red circle that looks to the right"],
@@ -40,7 +41,7 @@ export class Picture {
 
   async takeSample(name) {
     if (!SAMPLES.some(([known]) => known === name)) return;
-    const blob = await (await fetch(`/page/samples/${name}`)).blob();
+    const blob = await (await ask(`/page/samples/${name}`)).blob();
     this.take(new File([blob], name, { type: blob.type }), name);
   }
 

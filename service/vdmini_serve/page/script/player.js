@@ -49,7 +49,7 @@ export class Player {
   play() {
     this.playing = true;
     if (this.videos.some((video) => video.ended)) this.seek(0);
-    for (const video of this.videos) video.play().catch(() => this.pause());
+    for (const video of this.videos) video.play().catch((error) => this.#onRefused(error));
     this.#showState();
   }
 
@@ -69,6 +69,11 @@ export class Player {
   close() {
     this.closed = true;
     for (const video of this.videos) video.pause();
+  }
+
+  /** A browser may forbid what plays by itself; a play that another pause cut short is no refusal. */
+  #onRefused(error) {
+    if (error.name === "NotAllowedError") this.pause();
   }
 
   #onEnded() {

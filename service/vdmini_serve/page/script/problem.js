@@ -43,6 +43,9 @@ const NEXT_STEPS = {
   "internal-error": "Try again; if it happens again, its log tells more.",
 };
 
+/** What the service says of these is for programs. */
+const FOR_PROGRAMS = ["unknown-job"];
+
 export class Problem extends Error {
   /** @param {{kind: string, detail: string, status?: number, errors?: {field: string, detail: string}[], job?: string}} of */
   constructor({ kind, detail, status = 0, errors = [], job }) {
@@ -87,7 +90,8 @@ export class Problem extends Error {
 
 /** A problem as a box; `onRetry` adds a button. */
 export function problemBox(problem, onRetry) {
-  const text = [sentence(problem.message), problem.nextStep].filter(Boolean).join(" ");
+  const detail = FOR_PROGRAMS.includes(problem.kind) ? "" : sentence(problem.message);
+  const text = [detail, problem.nextStep].filter(Boolean).join(" ");
   const retry = onRetry && make("button", { type: "button", class: "quiet", text: "Try again", on: { click: onRetry } });
   return make("div", { class: "problem" }, make("strong", { text: problem.title }), make("p", { text }), retry);
 }

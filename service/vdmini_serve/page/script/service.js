@@ -37,7 +37,6 @@ export const service = {
   async submit(task, fields) {
     const form = new FormData();
     for (const [name, value] of Object.entries(fields)) form.append(name, value instanceof Blob ? value : String(value));
-    const headers = { Prefer: "respond-async", "Idempotency-Key": crypto.getRandomValues(new Uint32Array(4)).join("-") };
-    return (await ask(`/v1/${task}`, { method: "POST", body: form, headers })).json();
+    return (await ask(`/v1/${task}`, { method: "POST", body: form, headers: { Prefer: "respond-async" } })).json();
   },
 };
