@@ -3,7 +3,9 @@
 set -euo pipefail
 
 packages=(
+    chromium
     docker.io
+    fonts-dejavu-core
     iptables
     make
     mmdebstrap

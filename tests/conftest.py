@@ -37,18 +37,16 @@ class Groups(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         path, _, test = nodeid.partition("::")
-        if "tests/service/" in path:
-            return "service"
-        if "tests/deploy/docker/" in path:
-            return "docker"
-        if "tests/deploy/monitoring/" in path:
-            return "monitoring"
+        for whole in ("tests/service/", "tests/browser/", "tests/deploy/docker/", "tests/deploy/monitoring/"):
+            if whole in path:
+                return whole
         return " ".join([path, *(task for task in TEACHERS if re.search(rf"[\[-]{task}[]-]", test))])
 
 
 HEAVY = (
     "tests/deploy/docker/",
     "tests/service/",
+    "tests/browser/",
     "tests/deploy/monitoring/",
     "test_first_teacher",
     "test_sharding",

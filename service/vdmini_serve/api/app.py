@@ -15,6 +15,7 @@ from vdmini_serve.api.expiry import Expiry
 from vdmini_serve.api.feeds import JobFeeds
 from vdmini_serve.api.finished import FinishedJobs
 from vdmini_serve.api.outgoing import open_outgoing
+from vdmini_serve.api.page import page_router
 from vdmini_serve.api.queue import Queue
 from vdmini_serve.api.rates import Rates
 from vdmini_serve.api.reaper import reap
@@ -35,7 +36,9 @@ SUMMARY = "Compressed video diffusion models, served beside their uncompressed b
 
 def create_app(settings: Settings) -> FastAPI:
     """Make the application."""
-    app = FastAPI(title="VDMini", summary=SUMMARY, version="1", lifespan=_lifespan(settings))
+    app = FastAPI(
+        title="VDMini", summary=SUMMARY, version="1", docs_url=None, redoc_url=None, lifespan=_lifespan(settings)
+    )
     errors.install(app)
     tracer = open_tracer(settings, "api")
     app.state.tracer = tracer
@@ -44,6 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
     document_webhook(app)
     for module in (generate, jobs, events, videos, models, health):
         app.include_router(module.router)
+    app.include_router(page_router())
     openapi.install(app)
     return app
 

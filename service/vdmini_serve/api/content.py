@@ -47,13 +47,13 @@ def name_of(job: Job) -> str:
     return result_name(job.id, job.attempts)
 
 
-async def respond(request: Request, job: Job, service: Service) -> Response:
-    """Answer GET and HEAD of a clip, or of a part of it, or with a link to it."""
+async def respond(request: Request, job: Job, service: Service, *, redirect: bool = True) -> Response:
+    """Answer GET and HEAD of a clip, or of a part of it, or with a link to it where `redirect` allows one."""
     name = name_of(job)
     headers, size = _headers(job), await _whole_size(service, job, name)
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    if request.method == "GET" and (link := await _link(service, name)) is not None:
+    if redirect and request.method == "GET" and (link := await _link(service, name)) is not None:
         return Response(status_code=307, headers={"Location": link, "Cache-Control": "no-store"})
     span = _span(request, headers["ETag"], size)
     if span is not None:

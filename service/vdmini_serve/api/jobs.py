@@ -13,6 +13,10 @@ from vdmini_serve.contract.job import Job, JobPage
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
+Redirect = Annotated[
+    bool, Query(description="whether a link of the store may be answered, where it makes such links", examples=[True])
+]
+
 
 @router.get("", summary="List jobs, newest first", responses=openapi.JOB_PAGE)
 async def list_jobs(
@@ -44,6 +48,8 @@ async def cancel_job(job_id: openapi.JobId, service: ServiceDep, caller: CallerD
     "/{job_id}/content", methods=["GET"], summary="The MP4 of a job", responses=openapi.CONTENT, response_class=Response
 )
 @router.api_route("/{job_id}/content", methods=["HEAD"], include_in_schema=False, response_class=Response)
-async def get_content(job_id: openapi.JobId, request: Request, service: ServiceDep, caller: CallerDep) -> Response:
+async def get_content(
+    job_id: openapi.JobId, request: Request, service: ServiceDep, caller: CallerDep, redirect: Redirect = True
+) -> Response:
     """Supports `Range`, `If-Range`, `If-None-Match` and `HEAD`; the ETag is the file's sha256."""
-    return await respond(request, await service.store.get(job_id, caller.may_see), service)
+    return await respond(request, await service.store.get(job_id, caller.may_see), service, redirect=redirect)
