@@ -50,7 +50,7 @@ def up(artifacts: Sequence[Path], *, host: str, port: int) -> int:
         StartError: when the port is taken or Redis is missing.
         vdmini.artifact.ArtifactError: when an artifact is damaged.
     """
-    from vdmini_serve.worker.models import verified  # the API image has no model package
+    from vdmini_serve.worker.models import verified  # the API image cannot load models
 
     verified(artifacts)
     check_port(host, port)
