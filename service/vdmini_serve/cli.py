@@ -48,6 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _reader_left()
     except CommandError as error:
         return _fail(str(error))
+    except ModuleNotFoundError as error:
+        return _fail(
+            f"`{options.command}` needs the package {error.name}, which is not installed here: each part of the service "
+            "has an extra and an image of its own (pip install 'vdmini[api]', 'vdmini[worker]')"
+        )
     except ValidationError as error:
         wrong = (f"VDMINI_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
         return _fail(f"wrong setting in the environment: {'; '.join(wrong)}")
@@ -65,8 +70,8 @@ def make_parser() -> Parser:
     for each in COMMANDS:
         command = commands.add_parser(each.NAME, help=each.HELP, description=each.DESCRIPTION, examples=each.EXAMPLES)
         each.add(command)
-        command.set_defaults(run=each.run)
-    add_completion(commands).set_defaults(run=_completion)
+        command.set_defaults(run=each.run, command=each.NAME)
+    add_completion(commands).set_defaults(run=_completion, command="completion")
     return parser
 
 

@@ -67,7 +67,7 @@ def test_an_image_holds_no_secrets_no_tests_no_history_and_no_tools_of_its_build
 @pytest.mark.parametrize(
     ("name", "present", "absent"),
     [
-        ("api", "vdmini_serve.api.app", "torch diffusers vdmini vdmini_compress vdmini_serve.worker pip"),
+        ("api", "vdmini_serve.api.app", "torch diffusers vdmini_compress vdmini_serve.worker pip"),
         ("worker", "torch diffusers vdmini_serve.worker", "vdmini_compress vdmini_serve.api uvicorn pip"),
         ("compression", "torch diffusers vdmini_compress", "vdmini_serve celery redis pip"),
     ],
