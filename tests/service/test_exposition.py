@@ -144,6 +144,7 @@ def test_room_and_memory_are_those_of_the_worker_that_has_least(settings, worker
     worker.publish_beat(beat(artifacts_disk=roomy, gpu_memory_peak_bytes=peaks))
     worker.publish_beat(beat(artifacts_disk=full, gpu_memory_peak_bytes={"m": 1_000}).model_copy(update={"id": "v"}))
     of = told(settings)
+    assert of(metrics.DISK_FREE).keys() == {("artifacts",), ("clips",)}
     assert of(metrics.DISK_FREE)["artifacts",] == 5
     assert of(metrics.DISK_SIZE)["artifacts",] == 100
     assert of(metrics.GPU_MEMORY_PEAK) == {("m", "cuda:0 bfloat16"): 3_000}

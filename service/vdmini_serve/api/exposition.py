@@ -30,14 +30,24 @@ Cells = dict[str, dict[tuple[str, ...], dict[str, float]]]
 
 async def render(service: Service) -> bytes:
     """Everything in Prometheus' text format. While Redis is away or hangs, that, and what is known without it."""
-    gauges = await clips_disk(service)
+    clips = await clips_disk(service)
     try:
         cells = await asyncio.wait_for(_counted(service), PING_SECONDS)
-        gauges |= await asyncio.wait_for(kept_in_redis(service), READ_SECONDS)
+        gauges = await asyncio.wait_for(kept_in_redis(service), READ_SECONDS)
     except (RedisError, OperationalError, OSError) as error:  # a TimeoutError is an OSError, too
         log.warning("metrics are told without Redis: %s", str(error) or type(error).__name__)
-        return generate_latest(_Snapshot({}, {**gauges, metrics.REDIS_UP: {(): 0.0}}))
-    return await asyncio.to_thread(generate_latest, _Snapshot(cells, {**gauges, metrics.REDIS_UP: {(): 1.0}}))
+        return generate_latest(_Snapshot({}, _together(clips, {metrics.REDIS_UP: {(): 0.0}})))
+    gauges = _together(clips, gauges, {metrics.REDIS_UP: {(): 1.0}})
+    return await asyncio.to_thread(generate_latest, _Snapshot(cells, gauges))
+
+
+def _together(*parts: Gauges) -> Gauges:
+    """All values of all parts; a family may have some in each."""
+    found: Gauges = defaultdict(dict)
+    for part in parts:
+        for family, values in part.items():
+            found[family] |= values
+    return found
 
 
 async def _counted(service: Service) -> Cells:

@@ -28,5 +28,5 @@ async def readyz(service: ServiceDep) -> Response:
 
 @router.get("/metrics", summary="Prometheus metrics", responses=openapi.METRICS, response_class=Response)
 async def metrics(service: ServiceDep) -> Response:
-    """The same numbers from each replica: scrape one address."""
+    """The same numbers from each replica: scrape one address. Without Redis it says just that, in `vdmini_redis_up`."""
     return Response(await render(service), media_type=CONTENT_TYPE_LATEST)

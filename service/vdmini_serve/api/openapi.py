@@ -177,7 +177,6 @@ METRICS: Responses = {
         "description": "metrics in Prometheus' text format",
         "content": {"text/plain": {"schema": {"type": "string"}, "example": examples.METRICS}},
     },
-    **problems(ProblemKind.STORE_UNAVAILABLE),
 }
 
 BODIES: dict[type[Record], tuple[dict[str, Any], dict[str, Any]]] = {

@@ -208,7 +208,7 @@ def _use(watched: Watched) -> None:
         assert watched.service.post("/v1/i2v", **form).status_code == 200
     assert watched.finished(watched.post("t2v", prompt="xq" * 100)) == "failed"
     assert watched.service.post("/v1/t2v", json={"prompt": prompt, "variant": "nobody"}).status_code == 422
-    compared = 'count(increase(vdmini_shadow_runs_total{outcome="compared"}[5m]) > 0) == 2'
+    compared = "count(task_model:vdmini_shadow_speedup_ratio:p50_1h > 0) == 2"
     wait_for(lambda: watched.query(compared), seconds=120)
 
 
