@@ -17,6 +17,8 @@ def page(boards: Sequence[Board]) -> str:
 def _board(board: Board) -> str:
     filters = ", ".join(f"{variable.label.lower()}" for variable in board.variables)
     parts = [f"\n## {board.title}\n\n{board.description} Filters: {filters}.\n"]
+    if board.uid != "vdmini-latency":  # that one is on top of the page
+        parts.append(f"\n![{board.title}]({board.uid.replace('vdmini', 'dashboard')}.png)\n")
     for section in board.sections:
         parts.append(f"\n### {section.title}\n")
         parts += [_panel(panel.ask) for panel in section.panels]

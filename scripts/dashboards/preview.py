@@ -1,9 +1,10 @@
 """Draw a dashboard with its own queries' answers, to look at it where there is no Grafana. The drawing is ours.
 
-python scripts/dashboards/preview.py --prometheus http://127.0.0.1:9090 [--minutes 30] [--output FOLDER] [FILE.json ...]
+python scripts/dashboards/preview.py --prometheus http://127.0.0.1:9090 [--minutes 30] [--choose steps=1,4]
 """
 
 import argparse
+import io
 import json
 import math
 import re
@@ -12,18 +13,19 @@ import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from colorsys import hls_to_rgb, rgb_to_hls
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
 import httpx
 import matplotlib as mpl
+from asking import Asker, expanded
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 mpl.use("Agg")
 FOLDER = Path(__file__).resolve().parents[2] / "docker" / "grafana" / "dashboards"
@@ -36,56 +38,6 @@ CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 Series = tuple[str, list[float], list[float], Mapping[str, Any]]
 
 
-@dataclass(frozen=True)
-class Asker:
-    """Fills in variables, everything chosen, and asks Prometheus."""
-
-    client: httpx.Client
-    start: float
-    end: float
-    window: str
-
-    def labels(self, query: str) -> list[str]:
-        """Values of a variable, `label_values(SERIES, LABEL)`."""
-        found = re.fullmatch(r"label_values\((.*), (\w+)\)", query)
-        if not found:
-            raise ValueError(f"not a query for a variable's values: {query}")
-        answer = self.client.get(f"/api/v1/label/{found[2]}/values", params={"match[]": self.fill(found[1], {})})
-        return list(answer.raise_for_status().json()["data"])
-
-    def fill(self, expr: str, chosen: Mapping[str, str]) -> str:
-        """An expression without variables."""
-        for name, value in {"__rate_interval": self.window, "__range": f"{self.end - self.start:.0f}s"}.items():
-            expr = expr.replace(f"${name}", value)
-        return re.sub(r"\$([a-z]\w*)", lambda found: chosen.get(found[1], ".*"), expr)
-
-    def now(self, expr: str) -> list[dict[str, Any]]:
-        """An instant vector."""
-        answer = self.client.post("/api/v1/query", data={"query": expr, "time": str(self.end)})
-        return list(answer.raise_for_status().json()["data"]["result"])
-
-    def course(self, expr: str) -> list[dict[str, Any]]:
-        """A matrix of about 200 points."""
-        step = max(5.0, (self.end - self.start) / 200)
-        times = {"start": str(self.start), "end": str(self.end), "step": str(step)}
-        answer = self.client.post("/api/v1/query_range", data={"query": expr, **times})
-        return list(answer.raise_for_status().json()["data"]["result"])
-
-
-def expanded(dashboard: Mapping[str, Any], ask: Asker) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
-    """Panels with what is chosen for them; one that repeats is there once for each value, side by side."""
-    variables = {each["name"]: each["query"] for each in dashboard["templating"]["list"]}
-    for panel in dashboard["panels"]:
-        if not panel.get("repeat"):
-            yield panel, {}
-            continue
-        values = ask.labels(variables[panel["repeat"]])
-        width = 24 // max(1, min(len(values), panel["maxPerRow"]))
-        for at, value in enumerate(values):
-            place = panel["gridPos"] | {"x": at * width % 24, "w": width}
-            yield panel | {"gridPos": place}, {panel["repeat"]: value}
-
-
 def draw(dashboard: Mapping[str, Any], ask: Asker) -> Figure:
     """The whole dashboard."""
     panels = list(expanded(dashboard, ask))
@@ -95,7 +47,10 @@ def draw(dashboard: Mapping[str, Any], ask: Asker) -> Figure:
     figure.text(0.008, 1 - 0.7 / (rows + head), dashboard["title"], color=INK, size=20, va="center")
     note = "drawn by scripts/dashboards/preview.py from the dashboard's own queries; not a picture of Grafana"
     figure.text(0.992, 1 - 0.7 / (rows + head), note, color=FAINT, size=10, va="center", ha="right")
-    filters = "   ".join(f"{each['label']}: All" for each in dashboard["templating"]["list"])
+    filters = "   ".join(
+        f"{each['label']}: {ask.chosen.get(each['name'], 'All').strip('()').replace('|', ', ')}"
+        for each in dashboard["templating"]["list"]
+    )
     figure.text(0.008, 1 - 1.6 / (rows + head), filters, color=FAINT, size=11, va="center")
     for panel, chosen in panels:
         place = panel["gridPos"]
@@ -262,7 +217,7 @@ def _table(card: Axes, panel: Mapping[str, Any], series: Sequence[Series]) -> No
     widths = [max(len(row.get(field, "")) for row in shown) + 2 for field in titles]
     for at, row in enumerate(shown):
         for field, before in zip(titles, accumulate(widths, initial=0), strict=False):
-            place = (before / max(90, sum(widths)), 1 - (at + 0.5) * line)
+            place = (before / max(9 * _inches(panel)[0], sum(widths)), 1 - (at + 0.5) * line)
             axes.text(*place, row.get(field, ""), color=INK if at else FAINT, size=10.5, va="center")
 
 
@@ -310,6 +265,13 @@ def spoken(value: float, panel: Mapping[str, Any], *, unit: str | None = None) -
     return f"{number} {unit.removeprefix('suffix:').replace('none', '')}".rstrip()
 
 
+def _save(figure: Figure, target: Path) -> None:
+    """Few colours make a small file."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=80, facecolor=PAGE)
+    Image.open(drawn).convert("RGB").quantize(128).save(target, optimize=True)
+
+
 def main() -> int:
     """Draw them."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -318,14 +280,17 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30, help="how much of the past to show")
     parser.add_argument("--window", default="1m", help="what stands for $__rate_interval")
     parser.add_argument("--output", type=Path, default=Path(), help="folder of the pictures")
+    parser.add_argument("--choose", nargs="*", default=[], metavar="VARIABLE=VALUE[,VALUE]", help="filters")
     options = parser.parse_args()
+    pairs = (each.partition("=") for each in options.choose)
+    chosen = {name: f"({values.replace(',', '|')})" for name, _, values in pairs}
     end = time.time()
     with httpx.Client(base_url=options.prometheus, timeout=30, trust_env=False) as client:
-        ask = Asker(client, end - 60 * options.minutes, end, options.window)
+        ask = Asker(client, end - 60 * options.minutes, end, options.window, chosen)
         for path in options.files:
             dashboard = json.loads(path.read_text(encoding="utf-8"))
             target = options.output / f"{dashboard['uid'].replace('vdmini', 'dashboard')}.png"
-            draw(dashboard, ask).savefig(target, dpi=80, facecolor=PAGE)
+            _save(draw(dashboard, ask), target)
             print(target)
     return 0
 
