@@ -50,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except ModuleNotFoundError as error:
         return _fail(
-            f"`{options.command}` needs the package {error.name}, which is not installed here: each part of the service "
-            "has an extra and an image of its own (pip install 'vdmini[api]', 'vdmini[worker]')"
+            f"`{options.command}` needs the package {error.name}, which is not installed here: each part of "
+            "the service has an extra and an image of its own (pip install 'vdmini[api]', 'vdmini[worker]')"
         )
     except ValidationError as error:
         wrong = (f"VDMINI_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
