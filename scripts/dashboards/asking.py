@@ -1,4 +1,4 @@
-"""Ask Prometheus what a dashboard's panels and variables ask, as Grafana would: variables filled in, panels repeated."""
+"""Ask Prometheus what panels and variables ask, as Grafana would: variables filled in, panels repeated."""
 
 import re
 from collections.abc import Iterator, Mapping
