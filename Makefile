@@ -37,4 +37,4 @@ format: .venv/.ready ## format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 clean: ## remove what the targets made
-	rm -rf .venv demo runs .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .checkov demo runs .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -135,7 +135,7 @@ def _welcome(url: str, names: Sequence[str], key: str | None) -> None:
     image = f"{curl} {url}/v1/i2v -F image=@cat.png -o out.mp4"
     text = f"{curl} {url}/v1/t2v -F prompt='{EXAMPLE_PROMPT}' -o out.mp4"
     lines = [
-        f"Ready: {url}  (models: {', '.join(names)}; documentation: {url}/docs)",
+        f"Ready: open {url} in a browser  (models: {', '.join(names)}; documentation: {url}/docs)",
         *([f"export VDMINI_API_KEY={key}  # good until this ends"] if key else []),
         "Try, in another terminal:",
         image,
