@@ -25,7 +25,7 @@ def end_softly(app: Any, settings: Settings, owner: str) -> None:
                 wait_for_jobs(redis, owner, seconds=settings.soft_shutdown_seconds)
 
     app.Worker = SoftWorker
-    words = import_module("celery.apps.worker")
+    words: Any = import_module("celery.apps.worker")
     words.safe_say = lambda *_: (
         None
     )  # it writes "Hitting Ctrl+C again ..." past all logging, to whoever pressed it once
