@@ -138,6 +138,7 @@ def _environment(home: Path, address: str) -> dict[str, str]:
         "VDMINI_PORT": str(free_port()),
         "PROMETHEUS_PORT": str(free_port()),
         "VDMINI_STALL_SECONDS": "10",
+        "OMP_NUM_THREADS": "1",  # on shared cores the threads of a small model mostly wait for each other
     }
     others = {
         name: value for name, value in os.environ.items() if not name.startswith(("VDMINI_", "COVERAGE_PROCESS_"))
