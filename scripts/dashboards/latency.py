@@ -250,7 +250,7 @@ def _paired() -> Panel:
     ask = Ask(
         title="Is one and the same job faster than on the uncompressed model?",
         shows="Re-runs of served jobs on the uncompressed model: its engine seconds over those of that very job. Half "
-        "of the jobs are at least this much faster (p50), and nine out of ten.",
+        "of the jobs are at least this much faster (p50), and nine out of ten (dotted).",
         good="both above 1, and near the speed-up of the medians.",
         otherwise="far below the medians' speed-up: served jobs share the device with something, re-runs do not.",
         empty="No job was run again in this time: VDMINI_SHADOW_SHARE is 0, workers never idle, or no job came",
