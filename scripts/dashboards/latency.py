@@ -165,7 +165,7 @@ def _served() -> Panel:
     ask = Ask(
         title="How long do $task jobs take, beside the uncompressed baseline?",
         shows="Seconds from a worker's start to the finished MP4, half of the jobs (p50) and all but one in twenty "
-        "(p95). Orange lines: jobs of clients who asked for the uncompressed model. Dashed: its baseline, "
+        "(p95, dotted). Orange lines: jobs of clients who asked for the uncompressed model. Dashed: its baseline, "
         "which is without the MP4, so the comparison is to the compressed model's disadvantage.",
         good="blue lines stay below the dashed one of their size and steps.",
         otherwise="p95 far above p50: choose one size above, and see whether it is one kind of work. All lines up: "
@@ -250,7 +250,7 @@ def _paired() -> Panel:
     ask = Ask(
         title="Is one and the same job faster than on the uncompressed model?",
         shows="Re-runs of served jobs on the uncompressed model: its engine seconds over those of that very job. Half "
-        "of the jobs are at least this much faster (p50), and nine out of ten.",
+        "of the jobs are at least this much faster (p50), and nine out of ten (dotted).",
         good="both above 1, and near the speed-up of the medians.",
         otherwise="far below the medians' speed-up: served jobs share the device with something, re-runs do not.",
         empty="No job was run again in this time: VDMINI_SHADOW_SHARE is 0, workers never idle, or no job came",
