@@ -16,6 +16,7 @@ packages=(
 
 export DEBIAN_FRONTEND=noninteractive
 missing=()
+command -v npm >/dev/null 2>&1 || packages+=(npm) # Grafana's types; a Node.js from elsewhere brings its own
 for package in "${packages[@]}"; do
     dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
 done
