@@ -118,7 +118,7 @@ def _busy() -> Panel:
         steps=((None, GOOD), (0.8, WATCH), (0.95, BAD)),
     )
     share = ratio(f"sum({newest(WORKERS, state='busy')})", f"sum({newest(WORKERS, state='idle|busy')})")
-    return figure(ask, Query(f"avg_over_time(({share})[15m:30s])"))
+    return figure(ask, Query(f"avg_over_time(({share})[15m:15s])"))
 
 
 def _queues() -> Panel:

@@ -12,7 +12,7 @@ import yaml
 from tests.deploy.kubernetes.conftest import MANIFESTS, ROOT, Manifest
 from tests.deploy.kubernetes.pods import Pod, environment, named, pods
 
-from vdmini_serve.cli import _parser as serve_parser
+from vdmini_serve.cli import make_parser as serve_parser
 from vdmini_serve.contract.settings import Settings
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]

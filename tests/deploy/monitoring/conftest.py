@@ -123,7 +123,7 @@ class Watched:
 def watched_service(
     tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], Path], untraced: dict[str, str]
 ) -> Iterator[Watched]:
-    """After one job of each task and variant, re-runs of both tasks, a failed job and a refused request."""
+    """After two jobs of each task and variant, re-runs of both tasks, a failed job and a refused request."""
     binary = program("prometheus")
     folder, api, own = tmp_path_factory.mktemp("watched"), free_port(), free_port()
     with ExitStack() as started:
@@ -137,7 +137,17 @@ def watched_service(
             worker,
         )
         wait_for(lambda: watched.query("vdmini_redis_up"), seconds=60)  # zeros first, or rates see no first job
+        failed = 'count(vdmini_job_failures_total{reason="prompt-too-long"}) > 0'
+        seen = f"count(vdmini_job_latency_seconds_count) == 4 and on () {failed}"
         _use(watched)
+        wait_for(lambda: watched.query(seen), seconds=60)  # a series' first number is no increase
+        _use(watched)
+        means = "count(task_variant_size:vdmini_job_latency_seconds:mean_5m > 0) == 4"
+        wait_for(lambda: watched.query(means), seconds=60)
+        compared = "count(task_model:vdmini_shadow_speedup_ratio:p50_1h > 0) == 2"
+        wait_for(lambda: watched.query(compared), seconds=120)
+        steps = "avg_over_time(vdmini_redis_up[15m:15s])"
+        wait_for(lambda: watched.query(steps), seconds=60)  # a panel looks at every fifteenth second only
         yield watched
 
 
@@ -208,8 +218,6 @@ def _use(watched: Watched) -> None:
         assert watched.service.post("/v1/i2v", **form).status_code == 200
     assert watched.finished(watched.post("t2v", prompt="xq" * 100)) == "failed"
     assert watched.service.post("/v1/t2v", json={"prompt": prompt, "variant": "nobody"}).status_code == 422
-    compared = "count(task_model:vdmini_shadow_speedup_ratio:p50_1h > 0) == 2"
-    wait_for(lambda: watched.query(compared), seconds=120)
 
 
 def _picture() -> bytes:
