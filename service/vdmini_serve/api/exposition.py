@@ -9,6 +9,7 @@ from typing import Any
 from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from vdmini_serve.api import preference
 from vdmini_serve.api.readiness import stalled_workers
 from vdmini_serve.api.state import Service
 from vdmini_serve.contract import keys, metrics, samples
@@ -30,6 +31,7 @@ async def render(service: Service) -> bytes:
         metrics.MODEL_INFO: _models((await store.models()).values()),
         metrics.RESULTS_BYTES: {(): float(await store.redis.get(keys.RESULT_BYTES) or 0)},
         **_timings(await store.timings()),
+        **_preferences(cells),
     }
     return await asyncio.to_thread(generate_latest, _Snapshot(cells, gauges))
 
@@ -107,6 +109,11 @@ def _workers(beats: Iterable[WorkerBeat], stalled: Container[str]) -> Values:
 
 def _models(descriptors: Iterable[ModelDescriptor]) -> Values:
     return {(each.name, each.task, each.variant, each.teacher.id): 1.0 for each in descriptors}
+
+
+def _preferences(cells: Cells) -> dict[Family, Values]:
+    votes = {labels: parts["value"] for labels, parts in cells[metrics.VOTES.name].items()}
+    return preference.gauges(preference.preferences(votes))
 
 
 def _timings(measured: dict[samples.SampleKey, samples.Timing]) -> dict[Family, Values]:
