@@ -28,7 +28,7 @@ class MeasuredHere(Record):
     seconds: float = Field(description="of this model")
     runs: int = Field(description="runs behind it, the newest 50 at most")
     measured_at: float = Field(description="Unix time of the newest one")
-    teacher_seconds: float | None = Field(description="of the teacher; null when it was not measured")
+    teacher_seconds: float | None = Field(description="of its teacher; null when it was not measured, or is itself")
     teacher_runs: int | None = Field(description="runs behind that")
 
 
@@ -52,7 +52,7 @@ def measured_here(model: ModelDescriptor, timings: Mapping[SampleKey, Timing]) -
     """What was measured of a model and its teacher, smallest work first."""
     name = "" if model.variant == "teacher" else model.name
     found = [
-        _row(key, timing, timings.get(key.of_teacher))
+        _row(key, timing, timings.get(key.of_teacher) if name else None)
         for key, timing in timings.items()
         if (key.task, key.model, key.teacher_sha256) == (model.task, name, model.teacher.sha256)
     ]
