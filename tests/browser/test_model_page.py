@@ -33,7 +33,7 @@ def test_a_model_shows_what_was_removed_and_what_that_gave(visit, address, name)
     kept = seen.page.locator(".unet .block:not(.gone)").evaluate_all("(all) => all.map((each) => each.dataset.block)")
     inside = [[block for block in gone if f"{block}.".startswith(f"{part}.")] for part in model["removed_blocks"]]
     assert all(inside)
-    assert sorted(gone) == sorted(sum(inside, []))
+    assert sorted(gone) == sorted(block for each in inside for block in each)
     assert not [block for block in kept if any(f"{block}.".startswith(f"{part}.") for part in model["removed_blocks"])]
     assert len(gone) + len(kept) == 4 * 2 + 4 * 3 + 2 * 3 + 1  # pairs down and up, samplers, the middle
     assert seen.page.locator(".removed code").all_inner_texts() == model["removed_blocks"]
