@@ -64,6 +64,15 @@ def job_ids(seen):
     return [side["id"] for side in runs[0]["sides"]]
 
 
+def rounded(seconds):
+    """As the page writes it."""
+    return f"{seconds:.1f}" if seconds >= 10 else f"{seconds:.2f}"
+
+
+def about(seconds):
+    return pytest.approx(seconds, abs=0.06 if seconds > 9.99 else 0.006)
+
+
 def job(seen, job_id):
     return httpx.get(f"{seen.address}/v1/jobs/{job_id}", trust_env=False).json()
 
@@ -102,14 +111,14 @@ def test_what_is_said_of_the_time_is_what_was_measured(visit):
     told = [[float(cell) for cell in re.findall(r"([\d.]+) s", row)] for row in rows]
     stages = ("encode", "denoise", "decode", "mp4")
     for stage, row in zip(stages, told, strict=False):
-        assert row == [pytest.approx(each["timings"][stage], abs=0.006) for each in jobs]
+        assert row == [about(each["timings"][stage]) for each in jobs]
     together = [sum(each["timings"][stage] for stage in stages) for each in jobs]
-    assert told[4] == pytest.approx(together, abs=0.006)
+    assert told[4] == [about(seconds) for seconds in together]
     widths = seen.page.locator(".bar").evaluate_all(
         "(bars) => bars.map((bar) => [...bar.children].reduce((sum, part) => sum + part.offsetWidth, 0))"
     )
     assert widths[0] / widths[1] == pytest.approx(together[0] / together[1], rel=0.05)
-    assert f"{jobs[0]['baseline_seconds']:.2f} s" in seen.page.inner_text(".latency")
+    assert f"takes {rounded(jobs[0]['baseline_seconds'])} s here" in seen.page.inner_text(".latency")
     ratio, headline = jobs[0]["speedup"], seen.page.inner_text(".speedup")
     assert f"{ratio:.1f} times as fast" in headline or ratio < 1.05 or "Too busy" in headline
     with seen.page.expect_download() as download:

@@ -219,6 +219,8 @@ def test_a_store_that_can_sign_hands_out_a_link_that_ends(serve):
     with urllib.request.urlopen(response.headers["location"]) as answer:
         assert (answer.read() == CLIP, answer.headers["content-type"]) == (True, "video/mp4")
     assert "X-Amz-Expires=60" in response.headers["location"]
+    itself = served.client.get(f"/v1/jobs/{JOB}/content?redirect=false", follow_redirects=False)
+    assert (itself.status_code, itself.content) == (200, CLIP)
     assert (served.content("HEAD").status_code, served.content("HEAD").headers["etag"]) == (200, f'"{served.sha256}"')
     open_store(served.settings).remove(NAME)
     assert served.content().status_code == 410

@@ -92,12 +92,11 @@ export class Problem extends Error {
   }
 }
 
-/** A problem as a box; `onRetry` adds a button. */
-export function problemBox(problem, onRetry) {
+/** A problem as a box. */
+export function problemBox(problem) {
   const detail = FOR_PROGRAMS.includes(problem.kind) ? "" : sentence(problem.message);
   const text = [detail, problem.nextStep].filter(Boolean).join(" ");
-  const retry = onRetry && make("button", { type: "button", class: "quiet", text: "Try again", on: { click: onRetry } });
-  return make("div", { class: "problem" }, make("strong", { text: problem.title }), make("p", { text }), retry);
+  return make("div", { class: "problem" }, make("strong", { text: problem.title }), make("p", { text }));
 }
 
 /** The service's details start small and end without a full stop. */
