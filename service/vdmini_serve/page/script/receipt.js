@@ -18,7 +18,7 @@ export function latency(model) {
 }
 
 const receiptWords = (row) =>
-  `95 % interval ${row.speedup_interval.map((each) => each.toFixed(2)).join(" to ")}; ${row.runs} runs in turn on ${row.device}, ${row.dtype}, ${row.width} × ${row.height}, ${row.num_frames} frames, ${steps(row.num_inference_steps)}; ${row.measured_at.slice(0, 10)}.`;
+  `95 % interval ${row.speedup_interval.map((each) => each.toFixed(2)).join(" to ")}; ${row.runs} runs in turn on ${row.device}, ${row.dtype}, ${row.width} × ${row.height}, ${row.num_frames} frames, ${steps(row.num_inference_steps)}; ${row.measured_at.slice(0, 10)}. Medians of stages need not add up to that of whole runs.`;
 
 const steps = (number) => `${number} ${number === 1 ? "step" : "steps"}`;
 
@@ -29,7 +29,7 @@ function bars({ seconds: by }) {
 }
 
 function stageTable({ seconds: by }) {
-  const names = { encode: "Read the input", denoise: "Denoise", decode: "Decode frames", total: "Together" };
+  const names = { encode: "Read the input", denoise: "Denoise", decode: "Decode frames", total: "Whole run" };
   const rows = Object.entries(names).filter(([stage]) => by.vdmini?.[stage] !== undefined);
   const cells = (stage) => ["vdmini", "teacher"].map((variant) => (by[variant]?.[stage] === undefined ? "–" : `${figure(by[variant][stage])} s`));
   const swatch = (stage) => (stage === "total" ? null : make("span", { class: `swatch ${stage}`, "aria-hidden": "true" }));

@@ -24,7 +24,7 @@ export function unetPicture({ widths, pairs }, removed) {
   const middle = { x: (right + INDENT * last) / 2, y: height - 40, width: 96 };
   parts.push(block("mid_block", "middle", middle, removed));
   const label = removed.length ? `The U-Net; ${removed.length} removed ${removed.length === 1 ? "part" : "parts"} dashed, listed below` : "The U-Net, nothing removed";
-  return draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, class: "unet" }, ...parts);
+  return draw("svg", { viewBox: `-2 0 ${width + 4} ${height}`, role: "img", "aria-label": label, class: "unet" }, ...parts);
 }
 
 /** Whether a block goes, alone or with its stage. */
