@@ -93,7 +93,7 @@ def votes(booth):
 def test_the_order_is_told_after_the_vote_only(enter, booth, pair):
     seen, answers = enter(), []
     seen.page.wait_for_selector("#vote")
-    seen.page.on("response", lambda answer: answers.append(answer))
+    seen.page.on("response", lambda answer: answers.insert(0, answer))
     seen.page.reload()
     seen.page.wait_for_selector("#vote")
     seen.until(LOADED)

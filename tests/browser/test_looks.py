@@ -4,6 +4,7 @@ from pathlib import Path
 
 import axe_playwright_python
 import pytest
+from playwright.sync_api import expect
 
 AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 RULES = {
@@ -58,7 +59,7 @@ def test_the_reference_shows_every_route_without_a_network(visit, scheme):
     assert "/v1/i2v" in shown
     assert "/readyz" not in shown
     seen.page.locator("[id='post/v1/i2v'] > summary").click()
-    assert "amount of motion" in seen.page.inner_text("[id='post/v1/i2v']")
+    expect(seen.page.locator("[id='post/v1/i2v']")).to_contain_text("amount of motion")
     assert serious(seen.page, scheme) == []
     assert seen.page.evaluate("document.documentElement.scrollWidth") <= 360
 
