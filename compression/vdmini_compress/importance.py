@@ -22,6 +22,7 @@ from vdmini_compress.latency import LEAST_RUNS, interval
 from vdmini_compress.yardstick import APPEARANCE, SMALL_WORLD, TRAJECTORY, Measure, Reading, Yardstick
 
 WARM_UP = 2
+FILE_NAME = "importance.json"
 
 
 class BlockImportance(Record):

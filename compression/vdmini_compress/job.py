@@ -30,7 +30,7 @@ from vdmini_compress.decoder.job import MEASURES, DecoderJob, taken
 from vdmini_compress.decoder.measure import DecoderMeasures
 from vdmini_compress.distill import Distillation, heal
 from vdmini_compress.evaluate import Scores
-from vdmini_compress.importance import ImportanceReport, read_report
+from vdmini_compress.importance import FILE_NAME, ImportanceReport, read_report
 from vdmini_compress.material import Material, material_of
 from vdmini_compress.pruning import as_served, cost_of, resolve_plan, student_engine, teacher_id, with_vae
 from vdmini_compress.recipe import Recipe
@@ -291,6 +291,8 @@ class Job:
                 curves.read_log(self.work / "distill" / "log.jsonl"),
                 self._importance(teacher),
             )
+            if making.importance:
+                (folder / FILE_NAME).write_text(making.importance.model_dump_json(indent=2) + "\n")
             page.write(folder / "report.html", manifest, teacher.manifest, shown, making)
             return write_manifest(folder, manifest)
 

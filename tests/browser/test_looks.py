@@ -4,6 +4,7 @@ from pathlib import Path
 
 import axe_playwright_python
 import pytest
+from playwright.sync_api import expect
 
 AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 RULES = {
@@ -58,6 +59,26 @@ def test_the_reference_shows_every_route_without_a_network(visit, scheme):
     assert "/v1/i2v" in shown
     assert "/readyz" not in shown
     seen.page.locator("[id='post/v1/i2v'] > summary").click()
-    assert "amount of motion" in seen.page.inner_text("[id='post/v1/i2v']")
+    expect(seen.page.locator("[id='post/v1/i2v']")).to_contain_text("amount of motion")
     assert serious(seen.page, scheme) == []
     assert seen.page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_of_models_and_votes_are_accessible_and_fit_a_phone(visit, scheme):
+    seen = visit(width=360, height=740, color_scheme=scheme)
+    for path, there, opened in (
+        ("/models", ".model-list", None),
+        ("/models/small-i2v-vdmini", "#how-it-was-made", "details"),
+        ("/compare", "#make-pair:not([disabled])", "#standings-box"),
+    ):
+        seen.open(path)
+        seen.page.wait_for_selector(there)
+        seen.page.wait_for_selector("#vote, #nothing, .card")
+        if opened:
+            seen.page.locator(opened).evaluate_all("(all) => all.forEach((each) => (each.open = true))")
+        assert serious(seen.page, scheme) == []
+        for width in (360, 768, 1440):
+            seen.page.set_viewport_size({"width": width, "height": 740})
+            assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+        seen.page.set_viewport_size({"width": 360, "height": 740})

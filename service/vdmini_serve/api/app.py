@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from PIL import Image
 from redis.asyncio import Redis
 
-from vdmini_serve.api import errors, events, generate, health, jobs, models, openapi, videos
+from vdmini_serve.api import comparisons, errors, events, generate, health, jobs, models, openapi, receipts, videos
 from vdmini_serve.api.allocator import give_back_large_blocks
 from vdmini_serve.api.expectations import ExpectationsCache
 from vdmini_serve.api.expiry import Expiry
@@ -45,7 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(RequestTrace, tracer=tracer)
     app.add_middleware(RequestLog)
     document_webhook(app)
-    for module in (generate, jobs, events, videos, models, health):
+    for module in (generate, jobs, events, videos, models, receipts, comparisons, health):
         app.include_router(module.router)
     app.include_router(page_router())
     openapi.install(app)

@@ -6,6 +6,7 @@ from vdmini_serve.contract.problem import Problem, ProblemKind, problem
 from vdmini_serve.contract.request import EXAMPLE_PROMPT
 
 JOB_ID = "0123456789abcdef0123456789abcdef"
+BALLOT_ID = "fedcba9876543210fedcba9876543210"
 MODEL_NAME = "small-t2v"
 SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -133,6 +134,80 @@ MODEL: dict[str, Any] = {
     "expected_seconds": 0.33,
 }
 
+RECEIPT: dict[str, Any] = {
+    "name": MODEL_NAME,
+    "recipe": {"plan": "latency=0.75", "seed": 0},
+    "training": {"distill_seconds": 744.4},
+    "unet": {"widths": [32, 32, 64, 64], "pairs": [2, 2, 2, 2]},
+    "importance": {
+        "device": "cpu x86_64 x2",
+        "data": "the small world",
+        "clips": 16,
+        "forward_seconds": 0.13,
+        "content": {"words": "appearance error", "unit": "0 to 1"},
+        "motion": {"words": "trajectory error", "unit": "pixels"},
+        "measured_at": "2026-01-01T00:00:00+00:00",
+        "blocks": [
+            {
+                "name": "down_blocks.0.resnets.0",
+                "label": "D0 pair 0",
+                "kind": "pair",
+                "content_lost": 0.026,
+                "motion_lost": 0.34,
+                "seconds_saved": 0.007,
+            }
+        ],
+    },
+    "files": {"unet/config.json": SHA256},
+    "left_out": [],
+    "measured_here": [
+        {
+            "device": "cpu float32",
+            "size": "64x64x8",
+            "num_inference_steps": 4,
+            "guidance": True,
+            "seconds": 0.33,
+            "runs": 12,
+            "measured_at": 1767225600.0,
+            "teacher_seconds": 0.64,
+            "teacher_runs": 12,
+        }
+    ],
+}
+
+COMPARISON = {
+    "id": "00112233445566778899aabbccddeeff",
+    "task": "t2v",
+    "model": MODEL_NAME,
+    "teacher": "small-t2v-teacher",
+    "votes": 0,
+    "expires_at": 1767830400.41,
+}
+BALLOT = {
+    "id": BALLOT_ID,
+    **{name: _WORK[name] for name in ("task", "width", "height", "num_frames", "fps")},
+    "clips": {side: f"/v1/comparisons/ballots/{BALLOT_ID}/clips/{side}" for side in ("left", "right")},
+    "to_vote": 3,
+    "expires_at": 1767229200.0,
+}
+PREFERENCE = {
+    "task": "t2v",
+    "model": MODEL_NAME,
+    "question": "looks",
+    "vdmini": 4,
+    "same": 3,
+    "teacher": 5,
+    "rate": 0.4583,
+    "low": 0.2185,
+    "high": 0.7199,
+}
+REVEAL = {
+    "left": {"variant": "teacher", "model": "small-t2v-teacher", "job": JOB_ID},
+    "right": {"variant": "vdmini", "model": MODEL_NAME, "job": JOB_ID[::-1]},
+    "preferences": [PREFERENCE],
+}
+STANDINGS = {"comparisons": 3, "preferences": [PREFERENCE]}
+
 WORKER = {"id": "5f0c", "state": "idle", "models": [MODEL_NAME], "device": "cpu float32", "at": 1767225600.0}
 READY = {"status": "ready", "workers": [WORKER]}
 NOT_READY = {"status": "no worker with loaded models", "workers": []}
@@ -149,6 +224,11 @@ ANSWERS: dict[str, Any] = {
     "DeletedVideo": DELETED_VIDEO,
     "Model": MODEL,
     "Models": [MODEL],
+    "Receipt": RECEIPT,
+    "Comparison": COMPARISON,
+    "Ballot": BALLOT,
+    "Reveal": REVEAL,
+    "Standings": STANDINGS,
     "Ready": READY,
     "NotReady": NOT_READY,
     "Alive": ALIVE,
@@ -159,6 +239,13 @@ TEXT_TO_VIDEO = {"prompt": EXAMPLE_PROMPT, "seed": 7}
 IMAGE_TO_VIDEO = {"image": PIXEL, "motion_bucket_id": 127, "seed": 7}
 VIDEO_REQUEST = {"model": "vdmini", "prompt": EXAMPLE_PROMPT, "seconds": "1", "size": "64x64"}
 VIDEO_FORM = {"model": "vdmini", "input_reference": "(the file)", "seconds": "1", "size": "64x64"}
+
+BODIES: dict[str, dict[str, Any]] = {
+    "NewComparison": {"jobs": [JOB_ID, JOB_ID[::-1]]},
+    "NewBallot": {"voter": "5a0e8f1c2b7d4936a1c0"},
+    "Vote": {"looks": "left", "moves": "same"},
+}
+"""Bodies that are JSON only."""
 
 DETAILS: dict[ProblemKind, str] = {
     ProblemKind.BROKEN_JSON: "the body is no valid JSON: Expecting value at line 1 column 12; send one JSON object",
@@ -201,6 +288,11 @@ DETAILS: dict[ProblemKind, str] = {
     ProblemKind.PRIORITY_NOT_ALLOWED: "priority is 'high'; this API key may ask for 'normal' at most",
     ProblemKind.IDEMPOTENCY_CONFLICT: "this Idempotency-Key was used for another request; send the same one again, or "
     "take a new key",
+    ProblemKind.NOT_COMPARABLE: "the two jobs differ in seed; only the model may differ; send the same request twice, "
+    "with the same seed, as `vdmini` and as `teacher`",
+    ProblemKind.UNKNOWN_BALLOT: "there is no ballot 'nope'; it may have expired, or its clips: draw another one",
+    ProblemKind.ALREADY_VOTED: "a vote on these two clips was counted already, and stays as it is; draw the next "
+    "ballot",
     ProblemKind.INTERNAL_ERROR: "the service failed; its log has the traceback",
     ProblemKind.WORKER_LOST: "The worker died during each of the 3 attempts at this job; see the worker's log, then "
     "try again.",

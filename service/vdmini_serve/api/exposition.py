@@ -11,6 +11,7 @@ from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from redis.exceptions import RedisError
 
+from vdmini_serve.api import preference
 from vdmini_serve.api.gauges import Gauges, Values, clips_disk, kept_in_redis
 from vdmini_serve.api.state import Service
 from vdmini_serve.contract import keys, metrics
@@ -37,7 +38,7 @@ async def render(service: Service) -> bytes:
     except (RedisError, OperationalError, OSError) as error:  # a TimeoutError is an OSError, too
         log.warning("metrics are told without Redis: %s", str(error) or type(error).__name__)
         return generate_latest(_Snapshot({}, _together(clips, {metrics.REDIS_UP: {(): 0.0}})))
-    gauges = _together(clips, gauges, {metrics.REDIS_UP: {(): 1.0}})
+    gauges = _together(clips, gauges, _preferences(cells), {metrics.REDIS_UP: {(): 1.0}})
     return await asyncio.to_thread(generate_latest, _Snapshot(cells, gauges))
 
 
@@ -104,3 +105,8 @@ def _histogram(family: Family, values: dict[tuple[str, ...], dict[str, float]]) 
         totals = accumulate(parts.get(str(index), 0) for index in range(len(bounds)))
         metric.add_metric(labels, buckets=list(zip(bounds, totals, strict=True)), sum_value=parts.get("sum", 0))
     return metric
+
+
+def _preferences(cells: Cells) -> Gauges:
+    votes = {labels: parts["value"] for labels, parts in cells.get(metrics.VOTES.name, {}).items()}
+    return preference.gauges(preference.preferences(votes))

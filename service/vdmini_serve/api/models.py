@@ -5,7 +5,8 @@ from fastapi import APIRouter
 from vdmini_serve.api import openapi
 from vdmini_serve.api.access import CallerDep
 from vdmini_serve.api.offer import ModelOffer, offer_of
-from vdmini_serve.api.state import ServiceDep
+from vdmini_serve.api.state import Service, ServiceDep
+from vdmini_serve.contract.model import ModelDescriptor
 from vdmini_serve.contract.problem import ProblemError, ProblemKind
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
@@ -22,8 +23,18 @@ async def list_models(service: ServiceDep, _: CallerDep) -> list[ModelOffer]:
 @router.get("/{name}", summary="One model", responses=openapi.MODEL)
 async def get_model(name: openapi.ModelName, service: ServiceDep, _: CallerDep) -> ModelOffer:
     """With limits, defaults, budgets, and what was measured when it was made and here."""
+    model = await model_of(name, service)
+    return offer_of(model, service.settings, await service.expectations.get())
+
+
+async def model_of(name: str, service: Service) -> ModelDescriptor:
+    """A loaded model.
+
+    Raises:
+        ProblemError: when none of this name is loaded.
+    """
     models = await service.store.models()
     if name not in models:
         detail = f"no model {name[:64]!r} is loaded; loaded are {', '.join(models) or 'none'}"
         raise ProblemError(ProblemKind.UNKNOWN_MODEL, detail)
-    return offer_of(models[name], service.settings, await service.expectations.get())
+    return models[name]

@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from vdmini_serve.api import examples, thumbnail
 from vdmini_serve.api.video_request import VideoRequest
+from vdmini_serve.contract.comparison import Side
 from vdmini_serve.contract.job import Job
 from vdmini_serve.contract.problem import MEDIA_TYPE, STATUS, Problem, ProblemKind
 from vdmini_serve.contract.record import Record
@@ -18,6 +19,8 @@ Responses = dict[int | str, dict[str, Any]]
 
 JobId = Annotated[str, Path(description="what POST answered in `id`", examples=[examples.JOB_ID])]
 VideoId = Annotated[str, Path(description="what POST answered in `id`; a job's id", examples=[examples.JOB_ID])]
+BallotId = Annotated[str, Path(description="what POST answered in `id`", examples=[examples.BALLOT_ID])]
+BallotSide = Annotated[Side, Path(description="left or right", examples=["left"])]
 ModelName = Annotated[str, Path(description="name of a loaded model", examples=[examples.MODEL_NAME])]
 
 REF = "#/components/schemas/{model}"
@@ -148,6 +151,43 @@ EVENTS: Responses = {
 }
 MODEL: Responses = {200: answer("the model", "Model"), **problems(ProblemKind.KEY_MISSING, ProblemKind.UNKNOWN_MODEL)}
 MODELS: Responses = {200: answer("the models", "Models"), **problems(ProblemKind.KEY_MISSING)}
+RECEIPT: Responses = {
+    200: answer("the receipt", "Receipt"),
+    **problems(ProblemKind.KEY_MISSING, ProblemKind.UNKNOWN_MODEL),
+}
+
+_BODY = (
+    *(ProblemKind.BROKEN_JSON, ProblemKind.UNSUPPORTED_CONTENT_TYPE, ProblemKind.MISSING_FIELD),
+    *(ProblemKind.UNKNOWN_FIELD, ProblemKind.INVALID_FIELD, ProblemKind.KEY_MISSING),
+)
+STANDINGS: Responses = {200: answer("votes", "Standings"), **problems(ProblemKind.KEY_MISSING)}
+COMPARISON_MADE: Responses = {
+    201: answer("the comparison; the same two jobs always make the same one", "Comparison"),
+    **problems(
+        *(*_BODY, ProblemKind.UNKNOWN_JOB, ProblemKind.JOB_NOT_SUCCEEDED, ProblemKind.NOT_COMPARABLE),
+        ProblemKind.TOO_MANY_REQUESTS,
+    ),
+}
+BALLOT_DRAWN: Responses = {
+    201: answer(
+        "two clips to vote on",
+        "Ballot",
+        links=links("/v1/comparisons/ballots", "ballot_id", "get /clips/{side}", "post /vote"),
+    ),
+    204: {"description": "this voter has voted on all comparisons that there are"},
+    **problems(*_BODY, ProblemKind.TOO_MANY_REQUESTS),
+}
+BALLOT_CLIP: Responses = {
+    200: {"description": "the clip", "content": VIDEO},
+    **problems(
+        *(ProblemKind.KEY_MISSING, ProblemKind.UNKNOWN_BALLOT, ProblemKind.UNKNOWN_JOB, ProblemKind.CONTENT_GONE),
+        ProblemKind.INVALID_FIELD,
+    ),
+}
+VOTED: Responses = {
+    200: answer("which clip was whose", "Reveal"),
+    **problems(*_BODY, ProblemKind.UNKNOWN_BALLOT, ProblemKind.ALREADY_VOTED),
+}
 
 VIDEO_MADE: Responses = {
     200: answer(
@@ -219,6 +259,12 @@ def request_body(kind: type[Record]) -> dict[str, Any]:
     described: dict[str, Any] = {"requestBody": {"required": True, "content": content}}
     headers = [PREFER, IDEMPOTENCY] if issubclass(kind, GenerationFields) else [IDEMPOTENCY]
     return described | {"parameters": headers}
+
+
+def json_body(kind: type[Record], example: str) -> dict[str, Any]:
+    """The OpenAPI description of a body that is JSON only, with one of `examples.BODIES`."""
+    content = {JSON: {"schema": kind.model_json_schema(), "example": examples.BODIES[example]}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def _in_base64(schema: Any) -> Any:

@@ -13,7 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 FOLDER = "page"
-PAGES = {"/": "index.html", "/docs": "reference.html"}
+PAGES = {
+    "/": "index.html",
+    "/compare": "compare.html",
+    "/models": "models.html",
+    "/models/{name}": "model.html",
+    "/docs": "reference.html",
+}
 """Address of each page, and its file. A new page is a line here, and one in `page/script/header.js`."""
 
 MEDIA_TYPES = {

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any, NoReturn, cast
 
 from redis.asyncio import Redis
@@ -74,6 +75,8 @@ class ApiStore:
         }
         asked = json.dumps({name: value for name, value in limits.items() if value is not None})
         new = encode_new(job_id, spec, ticket, created_at=now, ttl_seconds=self.settings.result_ttl_seconds)
+        if image is not None:
+            new["image_sha256"] = sha256(image).hexdigest()
         fields = [part for pair in new.items() for part in pair]
         outcome, *former = await self._create(names, [asked, job_id, now, image or b"", *fields])
         if outcome == "created":
@@ -120,10 +123,18 @@ class ApiStore:
         Raises:
             ProblemError: when there is none of this id that one may see.
         """
-        fields = await self.redis.hgetall(keys.job_key(job_id))
+        return decode_job(await self.fields(job_id, may_see))
+
+    async def fields(self, job_id: str, may_see: Callable[[dict[str, str]], bool] = _anybody) -> dict[str, str]:
+        """Read a job's Redis hash.
+
+        Raises:
+            ProblemError: when there is none of this id that one may see.
+        """
+        fields: dict[str, str] = await self.redis.hgetall(keys.job_key(job_id))
         if not fields or not may_see(fields):
             raise _unknown(job_id)
-        return decode_job(fields)
+        return fields
 
     async def page(self, *, after: str | None, limit: int, owner: str = ANYBODY, oldest_first: bool = False) -> JobPage:
         """List an owner's jobs, newest first unless told otherwise, from behind the job `after`."""

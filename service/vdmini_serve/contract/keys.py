@@ -41,6 +41,10 @@ ACTIVE_COST = "vdmini:active:cost"
 """Sum of the costs of the queued and running jobs."""
 ACCESS_KEYS = "vdmini:access-keys"
 """Hash sha256 of an API key -> AccessKey."""
+RECEIPTS = "vdmini:receipts"
+"""Hash name -> Receipt."""
+COMPARISONS = "vdmini:comparisons"
+"""Sorted set of the ids of all comparisons by when they expire."""
 
 
 def job_key(job_id: str) -> str:
@@ -66,6 +70,26 @@ def jobs_of(owner: str) -> str:
 def active_of(owner: str) -> str:
     """Set of the queued and running job ids of an API key."""
     return f"{ACTIVE}:of:{owner}"
+
+
+def comparisons_of(owner: str) -> str:
+    """Sorted set of the comparison ids of an API key by when they expire; of all without one."""
+    return f"{COMPARISONS}:of:{owner}" if owner else COMPARISONS
+
+
+def comparison_key(comparison_id: str) -> str:
+    """Hash of a comparison, expiring with its jobs."""
+    return f"vdmini:comparison:{comparison_id}"
+
+
+def voters_key(comparison_id: str) -> str:
+    """Set of the marks of those who voted on a comparison, expiring with it."""
+    return f"vdmini:comparison:{comparison_id}:voters"
+
+
+def ballot_key(ballot_id: str) -> str:
+    """Hash of a ballot, expiring."""
+    return f"vdmini:ballot:{ballot_id}"
 
 
 def idempotency_key(owner: str, digest: str) -> str:

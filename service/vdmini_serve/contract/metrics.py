@@ -168,6 +168,26 @@ RESULTS_REMOVED = Family(
     "Files removed: expired with their job, stray (of dead attempts), or partial (left by dead processes).",
     ("reason",),
 )
+VOTES = Family(
+    "vdmini_votes_total",
+    "counter",
+    "Answers of people who saw a clip of the model beside its teacher's without knowing which is which: looks better, "
+    "moves more naturally; vdmini, teacher, or same where they saw no difference.",
+    ("task", "model", "question", "preferred"),
+)
+PREFERENCE = Family(
+    "vdmini_preference_rate",
+    "gauge",
+    "Share of those answers that prefer the compressed model; no difference counts as half. 0.5 is as good as the "
+    "teacher.",
+    ("task", "model", "question"),
+)
+PREFERENCE_LOW = Family(
+    "vdmini_preference_rate_low", "gauge", "Lower end of its 95 % interval (Wilson).", PREFERENCE.labels
+)
+PREFERENCE_HIGH = Family(
+    "vdmini_preference_rate_high", "gauge", "Upper end of its 95 % interval (Wilson).", PREFERENCE.labels
+)
 RESULTS_BYTES = Family("vdmini_results_bytes", "gauge", "Bytes of the clips of all jobs.", ())
 REDIS_UP = Family(
     "vdmini_redis_up", "gauge", "1 while the API reaches Redis; at 0 it tells nothing that is kept there.", ()
@@ -198,6 +218,7 @@ FAMILIES = (
     *(RESULTS_REMOVED, RESULTS_BYTES),
     WEBHOOK_DELIVERIES,
     *(ESCALATIONS, SHADOW_RUNS, SHADOW_SPEEDUP, SHADOW_DRIFT),
+    *(VOTES, PREFERENCE, PREFERENCE_LOW, PREFERENCE_HIGH),
 )
 
 OUTCOMES = ("succeeded", "failed", "cancelled")

@@ -48,6 +48,9 @@ class ProblemKind(StrEnum):
     KEY_UNKNOWN = "key-unknown"
     PRIORITY_NOT_ALLOWED = "priority-not-allowed"
     IDEMPOTENCY_CONFLICT = "idempotency-conflict"
+    NOT_COMPARABLE = "not-comparable"
+    UNKNOWN_BALLOT = "unknown-ballot"
+    ALREADY_VOTED = "already-voted"
     NO_MODEL_LOADED = "no-model-loaded"
     STORE_UNAVAILABLE = "store-unavailable"
     WORKER_LOST = "worker-lost"
@@ -70,11 +73,13 @@ STATUS: dict[ProblemKind, int] = {
     ProblemKind.FEATURE_OFF: 403,
     ProblemKind.UNKNOWN_MODEL: 404,
     ProblemKind.UNKNOWN_JOB: 404,
+    ProblemKind.UNKNOWN_BALLOT: 404,
     ProblemKind.UNKNOWN_ROUTE: 404,
     ProblemKind.METHOD_NOT_ALLOWED: 405,
     ProblemKind.JOB_NOT_SUCCEEDED: 409,
     ProblemKind.JOB_CANCELLED: 409,
     ProblemKind.IDEMPOTENCY_CONFLICT: 409,
+    ProblemKind.ALREADY_VOTED: 409,
     ProblemKind.CONTENT_GONE: 410,
     ProblemKind.BODY_TOO_LARGE: 413,
     ProblemKind.UNSUPPORTED_CONTENT_TYPE: 415,

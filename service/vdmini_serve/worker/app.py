@@ -27,6 +27,7 @@ from vdmini_serve.contract.tracing import HandsOn, Tracer, open_tracer
 from vdmini_serve.results.scratch import remove_partial
 from vdmini_serve.worker import heartbeat
 from vdmini_serve.worker.models import artifact_folders, chosen_runtime, verified
+from vdmini_serve.worker.receipt import receipts_of
 from vdmini_serve.worker.runner import Runner
 from vdmini_serve.worker.shadow import Shadow
 from vdmini_serve.worker.shelf import Shelf, load
@@ -108,6 +109,7 @@ class Child:
             return
         gone = set(self.beat.models) - set(self.shelf)
         self.store.publish_models(self.shelf.descriptors(), gone=gone)
+        self.store.publish_receipts(receipts_of(self.shelf.folders()))
         self._say(models=tuple(self.shelf), refused=dict(self.watch.refused) if self.watch else {})
         for task in {descriptor.task for descriptor in self.shelf.descriptors()}:
             for queue in queue_names(task):

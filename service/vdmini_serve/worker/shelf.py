@@ -69,6 +69,11 @@ class Shelf(Mapping[str, LoadedModel]):
         with self._lock:
             return [volume.descriptor for volume in self._volumes.values()]
 
+    def folders(self) -> list[Path]:
+        """Where the artifacts are."""
+        with self._lock:
+            return [volume.folder for volume in self._volumes.values()]
+
     def opened(self) -> tuple[str, ...]:
         """Names of the models that are open, the one that was not needed for the longest time first."""
         with self._lock:

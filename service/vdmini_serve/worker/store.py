@@ -13,6 +13,7 @@ from vdmini_serve.contract import keys, metrics, transitions
 from vdmini_serve.contract.job import JobResult, JobStatus, decode_spec
 from vdmini_serve.contract.model import ModelDescriptor, WorkerBeat
 from vdmini_serve.contract.problem import Problem, attempts_used_up, queued_too_long
+from vdmini_serve.contract.receipt import Receipt
 from vdmini_serve.contract.request import JobSpec
 from vdmini_serve.contract.settings import Settings
 from vdmini_serve.contract.zeros import zeros
@@ -128,6 +129,11 @@ class WorkerStore:
             for field in zeros(each):
                 pipeline.hincrbyfloat(keys.METRICS, field, 0)
         pipeline.execute()
+
+    def publish_receipts(self, receipts: Sequence[Receipt]) -> None:
+        """Tell the API how models were made."""
+        if receipts:
+            self.redis.hset(keys.RECEIPTS, mapping={each.name: each.model_dump_json() for each in receipts})
 
     def publish_beat(self, beat: WorkerBeat) -> None:
         """Give a sign of life."""

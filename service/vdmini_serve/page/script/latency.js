@@ -57,7 +57,7 @@ function beside(job, teacher) {
   return `Just now, one after the other: ${seconds(worked(job))} and ${seconds(worked(teacher))} with the MP4. A busy machine makes single runs slower.`;
 }
 
-function bar(job, longest) {
+export function bar(job, longest) {
   const segments = STAGES.filter(([stage]) => job.timings[stage]).map(([stage]) => {
     const segment = make("span", { class: `segment ${stage}` });
     segment.style.inlineSize = `${(100 * job.timings[stage]) / longest}%`;

@@ -2,6 +2,7 @@
 
 import { showEarlier } from "./earlier.js";
 import { find, make } from "./elements.js";
+import { examplesFor } from "./examples.js";
 import { showHeader } from "./header.js";
 import { memory } from "./memory.js";
 import { isSmall, Models } from "./models.js";
@@ -13,17 +14,6 @@ import { service } from "./service.js";
 import { markProblems, Settings } from "./settings.js";
 import { bringIntoView, Stage } from "./stage.js";
 
-const SMALL_WORLD = [
-  "a red circle moving right slowly on a gray background",
-  "a yellow cross moving down left quickly on a black background",
-  "a blue square moving up slowly on a white background",
-  "a magenta triangle moving down right quickly on a brown background",
-];
-const WIDE_WORLD = [
-  "a sailing boat crossing a calm bay at sunset",
-  "a dog running along a beach, seen from the side",
-  "rain falling on a city street at night",
-];
 const LONGEST_TITLE = 80;
 
 class Playground {
@@ -94,7 +84,7 @@ class Playground {
       find("prompt").value = text;
       this.#say();
     };
-    const examples = isSmall(model) ? SMALL_WORLD : WIDE_WORLD;
+    const examples = examplesFor(model);
     find("examples").replaceChildren(...examples.map((text) => make("button", { type: "button", class: "example", text, on: { click: () => take(text) } })));
     find("small-world").hidden = !isSmall(model);
   }

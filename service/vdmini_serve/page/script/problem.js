@@ -31,6 +31,10 @@ const TITLES = {
   "storage-full": "There is no room left for clips",
   "store-unavailable": "The service has lost its job store",
   "results-unavailable": "The service cannot reach its clips",
+  "unknown-model": "This model is not loaded",
+  "not-comparable": "These two clips cannot be compared",
+  "unknown-ballot": "These two clips are gone",
+  "already-voted": "Your vote on these clips was counted already",
   "internal-error": "The service made a mistake",
 };
 

@@ -54,6 +54,7 @@ export class Run {
   /** Follows all jobs until they are finished and their clips are here. */
   async follow() {
     await Promise.all(this.sides.filter((side) => side.id && !side.problem).map((side) => this.#followSide(side)));
+    await this.#offerComparison();
     if (this.over && memory.find(this.entry.id)) memory.keep({ ...this.entry, clip: this.sides.find((side) => side.clip)?.id ?? null });
   }
 
@@ -66,6 +67,14 @@ export class Run {
   leave() {
     this.stop.abort();
     this.onChange = () => {};
+  }
+
+  /** A finished pair can be voted on, blindly, on the page for that; where it can't be, nothing is lost. */
+  async #offerComparison() {
+    const jobs = this.sides.map((side) => side.job);
+    const both = jobs.length === 2 && jobs.every((job) => job?.status === "succeeded" && !job.escalated);
+    if (both && this.entry.model) await service.compare(jobs.map((job) => job.id)).then(() => (this.comparable = true), () => {});
+    if (this.comparable) this.onChange();
   }
 
   async #followSide(side) {

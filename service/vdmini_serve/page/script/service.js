@@ -25,6 +25,11 @@ async function send(path, options) {
   }
 }
 
+async function post(path, body) {
+  const answer = await ask(path, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
+  return answer.status === 204 ? null : answer.json();
+}
+
 export const service = {
   models: async () => (await ask("/v1/models")).json(),
   model: async (name) => (await ask(`/v1/models/${encodeURIComponent(name)}`)).json(),
@@ -32,6 +37,14 @@ export const service = {
   cancel: async (id) => (await ask(`/v1/jobs/${id}/cancel`, { method: "POST" })).json(),
   clip: async (id) => (await ask(`/v1/jobs/${id}/content?redirect=false`)).blob(),
   still: async (id) => (await ask(`/v1/videos/${id}/content?variant=thumbnail`)).blob(),
+
+  receipt: async (name) => (await ask(`/v1/models/${encodeURIComponent(name)}/receipt`)).json(),
+  standings: async () => (await ask("/v1/comparisons")).json(),
+  compare: (jobs) => post("/v1/comparisons", { jobs }),
+  /** @returns a ballot, or null when this voter has seen all there is */
+  ballot: (voter) => post("/v1/comparisons/ballots", { voter }),
+  ballotClip: async (path) => (await ask(path)).blob(),
+  vote: (id, said) => post(`/v1/comparisons/ballots/${id}/vote`, said),
 
   /** @param {"i2v" | "t2v"} task @param {Record<string, string | number | Blob>} fields @returns the accepted job */
   async submit(task, fields) {

@@ -56,10 +56,11 @@ export class Stage {
   #showResults() {
     const { over, entry } = this.run;
     const jobs = this.#jobs();
-    const known = jobs.map((job) => job.id).join() + over;
+    const known = jobs.map((job) => job.id).join() + over + this.run.comparable;
     if (this.results.dataset.known === known) return;
     this.results.dataset.known = known;
     const parts = jobs.length ? [latencyPanel(jobs)] : [];
+    if (this.run.comparable) parts.push(make("p", { class: "hint" }, make("a", { href: "/compare", text: "Vote on such pairs" }), ", without being told which is which."));
     if (over && jobs.length) parts.push(facts(jobs[0]), snippets(entry));
     if (over && entry.model) parts.push(this.#againButton());
     this.results.replaceChildren(...parts.filter(Boolean));
