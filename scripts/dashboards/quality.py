@@ -4,9 +4,19 @@ from dataclasses import dataclass
 
 from board import Board, Section, Variable
 from panels import BAD, GOOD, TIMES, WATCH, Ask, Panel, Query, figure, trend
-from promql import WHOLE, increase, quantile, ratio, select
+from promql import WHOLE, increase, newest, quantile, ratio, select
 
-from vdmini_serve.contract.metrics import ESCALATIONS, JOBS, MODEL_INFO, SHADOW_DRIFT, SHADOW_RUNS
+from vdmini_serve.contract.metrics import (
+    ESCALATIONS,
+    JOBS,
+    MODEL_INFO,
+    PREFERENCE,
+    PREFERENCE_HIGH,
+    PREFERENCE_LOW,
+    SHADOW_DRIFT,
+    SHADOW_RUNS,
+    VOTES,
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,7 @@ COMPARED = (
     "Re-runs of finished jobs on the uncompressed model, same input and seed; VDMINI_SHADOW_SHARE is their share."
 )
 WATCHED = "Compare with the day when the model was installed, and look at clips."
+NO_VOTE = "Nobody has voted yet: the page /compare shows two clips and asks which is better"
 NO_RE_RUN = "No job was run again: VDMINI_SHADOW_SHARE is 0, workers never idle, or no job of a compressed model came"
 REASONS = {"not_finite": "#F2495C", "one_colour": "#FF9830", "still": "#5794F2", "flicker": "#B877D9"}
 OUTCOMES = {"compared": "#73BF69", "preempted": "#808080"}
@@ -81,6 +92,7 @@ def board() -> Board:
             Section("Do its clips look like the uncompressed model's?", (*map(_typical, measures), _number())),
             Section("Does that change?", (*map(_course, measures), _runs())),
             Section("Are clips broken?", (_escalated(), _broken())),
+            Section("What do people say?", (_preferred(), _votes())),
         ),
     )
 
@@ -194,3 +206,39 @@ def _broken() -> Panel:
         as_bars=True,
         colors=REASONS,
     )
+
+
+def _preferred() -> Panel:
+    ask = Ask(
+        title="Which clip do people prefer, not knowing which is which?",
+        shows="Share of all votes on /compare that prefer the compressed model, and the ends of its 95 % interval; no "
+        "difference counts as half.",
+        good="an interval that holds 50 % or lies above: as good as the uncompressed model, to the eye.",
+        otherwise="below 50 % with its whole interval: look at the clips. A wide interval asks for more votes.",
+        empty=NO_VOTE,
+        unit="percentunit",
+        width=18,
+        decimals=0,
+    )
+    labels, name = ("model", "question"), "{{model}} · {{question}}"
+    return trend(
+        ask,
+        Query(newest(PREFERENCE, "task", "model", by=labels), name),
+        Query(newest(PREFERENCE_LOW, "task", "model", by=labels), f"at least · {name}"),
+        Query(newest(PREFERENCE_HIGH, "task", "model", by=labels), f"at most · {name}"),
+    )
+
+
+def _votes() -> Panel:
+    ask = Ask(
+        title="How many votes are that?",
+        shows="Answers of people since the counters began, by question.",
+        good="a hundred and more; below, intervals are wide.",
+        otherwise="let more people see /compare.",
+        empty=NO_VOTE,
+        unit="none",
+        width=6,
+        decimals=0,
+    )
+    counted = newest(VOTES, "task", "model", by=("model", "question", "preferred"))
+    return figure(ask, Query(f"sum by (model, question) ({counted})", "{{model}} · {{question}}"), show_names=True)
