@@ -12,25 +12,19 @@ export function asCurl(task, fields, picture) {
   return [`curl --fail-with-body ${location.origin}/v1/${task}`, ...parts, "-o clip.mp4"].join(" \\\n  ");
 }
 
+/** The client takes an API key from VDMINI_API_KEY by itself. */
 export function asPython(task, fields, picture) {
-  const written = Object.entries(fields).map(([name, value]) => `    ${JSON.stringify(name)}: ${JSON.stringify(value)},`);
-  const body = picture ? ["data=fields", `files={"image": Path(${JSON.stringify(picture)}).read_bytes()}`] : ["json=fields"];
-  const key = accessKey.get() ? [`headers={"Authorization": f"Bearer {os.environ['VDMINI_API_KEY']}"}`] : [];
-  const given = [JSON.stringify(`${location.origin}/v1/${task}`), ...body, ...key, "timeout=600"];
+  const { prompt, ...others } = fields;
+  const options = Object.entries(others).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
+  const given = [JSON.stringify(picture ?? prompt), ...options];
   return [
-    ...(key.length ? ["import os"] : []),
-    "from pathlib import Path",
+    "from vdmini_client import Client",
     "",
-    "import httpx",
-    "",
-    "fields = {",
-    ...written,
-    "}",
-    "answer = httpx.post(",
-    ...given.map((each) => `    ${each},`),
-    ")",
-    "answer.raise_for_status()",
-    'Path("clip.mp4").write_bytes(answer.content)',
+    `with Client(${JSON.stringify(location.origin)}) as client:`,
+    `    clip = client.${task}(`,
+    ...given.map((each) => `        ${each},`),
+    "    )",
+    '    clip.save("clip.mp4")',
     "",
   ].join("\n");
 }
