@@ -94,7 +94,7 @@ def docker(program: Callable[[str], Path], tmp_path_factory: pytest.TempPathFact
             assert time.monotonic() < deadline, "dockerd does not answer"
             time.sleep(0.2)
         yield client
-        client("compose", "--profile", "*", "down", "--volumes", "--timeout", "5", check=False)
+        client("compose", "--profile", "*", "down", "--volumes", "--timeout", "0", check=False)
     finally:
         daemon.terminate()
         daemon.wait(timeout=60)
@@ -202,8 +202,14 @@ class Stack:
         return found
 
     def finished(self, job_id: str, *, seconds: float = 180) -> dict[str, Any]:
-        self.eventually(lambda: self.job(job_id).get("status") not in ("queued", "running"), seconds=seconds)
-        return self.job(job_id)
+        last: dict[str, Any] = {}
+
+        def ended() -> bool:
+            last.update(self.job(job_id))
+            return last["status"] not in ("queued", "running")
+
+        self.eventually(ended, seconds=seconds)
+        return last
 
     def healthcheck(self, *options: str) -> bool:
         """What a probe in the worker's container says."""
