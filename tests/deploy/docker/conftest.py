@@ -71,7 +71,7 @@ class Docker:
 
 @pytest.fixture(scope="session")
 def docker(program: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
-    """A running dockerd that leaves nothing behind."""
+    """A running dockerd; of it stay behind rules of iptables for a bridge that is gone."""
     if os.geteuid() != 0:
         pytest.skip("dockerd needs root")
     for name in ("docker", "dockerd", "mmdebstrap", "redis-server", "prometheus", "promtool"):
@@ -80,7 +80,8 @@ def docker(program: Callable[[str], Path], tmp_path_factory: pytest.TempPathFact
         pytest.skip("docker has no compose plugin; `scripts/debian_packages.sh` installs it")
     kept = os.environ.get("VDMINI_TEST_DOCKERD")
     home = Path(kept) if kept else tmp_path_factory.mktemp("dockerd")
-    forward = _forward_policy()
+    forward, bridge = _forward_policy(), Path("/sys/class/net/docker0")
+    bridged = bridge.exists()
     address = f"unix://{home}/socket"
     options = {"--data-root": "data", "--exec-root": "exec", "--pidfile": "pid"}
     named = [part for name, value in options.items() for part in (name, str(home / value))]
@@ -99,6 +100,8 @@ def docker(program: Callable[[str], Path], tmp_path_factory: pytest.TempPathFact
         daemon.terminate()
         daemon.wait(timeout=60)
         shutil.rmtree(home / "checkout" if kept else home, ignore_errors=True)
+        if not bridged and bridge.exists():
+            subprocess.run(["ip", "link", "delete", bridge.name], check=False)
         if forward:
             subprocess.run(["iptables", "-P", "FORWARD", forward], check=False)
 
