@@ -71,7 +71,7 @@ class Docker:
 
 @pytest.fixture(scope="session")
 def docker(program: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
-    """A running dockerd that leaves nothing behind."""
+    """A running dockerd; of it stay behind rules of iptables for a bridge that is gone."""
     if os.geteuid() != 0:
         pytest.skip("dockerd needs root")
     for name in ("docker", "dockerd", "mmdebstrap", "redis-server", "prometheus", "promtool"):
@@ -80,7 +80,8 @@ def docker(program: Callable[[str], Path], tmp_path_factory: pytest.TempPathFact
         pytest.skip("docker has no compose plugin; `scripts/debian_packages.sh` installs it")
     kept = os.environ.get("VDMINI_TEST_DOCKERD")
     home = Path(kept) if kept else tmp_path_factory.mktemp("dockerd")
-    forward = _forward_policy()
+    forward, bridge = _forward_policy(), Path("/sys/class/net/docker0")
+    bridged = bridge.exists()
     address = f"unix://{home}/socket"
     options = {"--data-root": "data", "--exec-root": "exec", "--pidfile": "pid"}
     named = [part for name, value in options.items() for part in (name, str(home / value))]
@@ -94,11 +95,13 @@ def docker(program: Callable[[str], Path], tmp_path_factory: pytest.TempPathFact
             assert time.monotonic() < deadline, "dockerd does not answer"
             time.sleep(0.2)
         yield client
-        client("compose", "--profile", "*", "down", "--volumes", "--timeout", "5", check=False)
+        client("compose", "--profile", "*", "down", "--volumes", "--timeout", "0", check=False)
     finally:
         daemon.terminate()
         daemon.wait(timeout=60)
         shutil.rmtree(home / "checkout" if kept else home, ignore_errors=True)
+        if not bridged and bridge.exists():
+            subprocess.run(["ip", "link", "delete", bridge.name], check=False)
         if forward:
             subprocess.run(["iptables", "-P", "FORWARD", forward], check=False)
 
@@ -202,8 +205,14 @@ class Stack:
         return found
 
     def finished(self, job_id: str, *, seconds: float = 180) -> dict[str, Any]:
-        self.eventually(lambda: self.job(job_id).get("status") not in ("queued", "running"), seconds=seconds)
-        return self.job(job_id)
+        last: dict[str, Any] = {}
+
+        def ended() -> bool:
+            last.update(self.job(job_id))
+            return last["status"] not in ("queued", "running")
+
+        self.eventually(ended, seconds=seconds)
+        return last
 
     def healthcheck(self, *options: str) -> bool:
         """What a probe in the worker's container says."""
