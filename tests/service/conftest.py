@@ -1,6 +1,7 @@
 """A real Redis for the job store's tests, and one whole running service for all others."""
 
 import io
+import logging
 import os
 import signal
 import socket
@@ -28,6 +29,17 @@ from vdmini_serve.worker.store import WorkerStore
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 240
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """A command that runs in this process sets logging up, and its handler keeps a stream that pytest closes."""
+    root, ours = logging.getLogger(), logging.getLogger("vdmini_serve")
+    handlers, levels = root.handlers[:], (root.level, ours.level)
+    yield
+    root.handlers = handlers
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
 
 
 @pytest.fixture(scope="session")

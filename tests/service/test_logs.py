@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 from fastapi import FastAPI
@@ -30,15 +29,10 @@ class Written:
 
 
 @pytest.fixture
-def written(capsys: pytest.CaptureFixture[str]) -> Iterator[Written]:
-    """Standard error; the process's logging is put back at the end."""
-    root, ours = logging.getLogger(), logging.getLogger("vdmini_serve")
-    handlers, levels = root.handlers[:], (root.level, ours.level)
-    root.handlers = []
-    yield Written(capsys)
-    root.handlers = handlers
-    root.setLevel(levels[0])
-    ours.setLevel(levels[1])
+def written(capsys: pytest.CaptureFixture[str]) -> Written:
+    """Standard error, with no handler of anybody else's."""
+    logging.getLogger().handlers = []
+    return Written(capsys)
 
 
 def test_a_line_is_one_json_object_with_its_context_even_with_a_traceback(written):
