@@ -239,6 +239,7 @@ def _votes() -> Panel:
         unit="none",
         width=6,
         decimals=0,
+        steps=((None, WATCH), (100.0, GOOD)),
     )
     counted = newest(VOTES, "task", "model", by=("model", "question", "preferred"))
     return figure(ask, Query(f"sum by (model, question) ({counted})", "{{model}} · {{question}}"), show_names=True)
