@@ -182,7 +182,7 @@ def show(summary: dict[str, Any]) -> None:
     for name in ("contact-sheet.png", "i2v-teacher.mp4", "i2v-vdmini.mp4", "t2v-teacher.mp4", "t2v-vdmini.mp4"):
         console.print(f"  demo/{name}")
     console.print("  demo/artifacts/small-i2v/report.html")
-    console.print("Try next: .venv/bin/vdmini-serve up, and in another terminal")
+    console.print("Try next: .venv/bin/vdmini-serve up, then open http://127.0.0.1:8000, or in another terminal")
     console.print(
         '  .venv/bin/vdmini-serve generate --prompt "a red square moving left slowly on a white background" -o out.mp4'
     )
