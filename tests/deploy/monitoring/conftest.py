@@ -143,7 +143,8 @@ def watched_service(
         wait_for(lambda: watched.query(seen), seconds=60)  # a series' first number is no increase
         _use(watched)
         means = "count(task_variant_size:vdmini_job_latency_seconds:mean_5m > 0) == 4"
-        wait_for(lambda: watched.query(means), seconds=60)
+        both = 'vdmini_job_failures_total{reason="prompt-too-long"} == 2'
+        wait_for(lambda: watched.query(means) and watched.query(both), seconds=60)
         compared = "count(task_model:vdmini_shadow_speedup_ratio:p50_1h > 0) == 2"
         wait_for(lambda: watched.query(compared), seconds=120)
         steps = "avg_over_time(vdmini_redis_up[15m:15s])"
