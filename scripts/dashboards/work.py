@@ -20,6 +20,9 @@ STATES = {"idle": "#73BF69", "busy": "#5794F2", "warming": "#FADE2A", "loading":
 VARIANTS = {"compressed": STUDENT, "uncompressed": TEACHER}
 
 
+NOTHING_SAID = "The API says nothing: is it up, and does it reach Redis? See the dashboard Errors and limits"
+
+
 def board() -> Board:
     """The dashboard."""
     return Board(
@@ -45,7 +48,7 @@ def _waiting() -> Panel:
         good="0, or a number that shrinks. What counts is how long they wait: see beside.",
         otherwise="add workers if it grows for minutes.",
         runbooks=("WaitBudgetBurn",),
-        empty="The API says nothing: is it up, and does it reach Redis? See the dashboard Errors and limits",
+        empty=NOTHING_SAID,
         unit="none",
         width=4,
         height=5,
@@ -61,7 +64,7 @@ def _oldest() -> Panel:
         good="below a minute: 95 % of the jobs are promised to start within one.",
         otherwise="above 10 minutes with nothing running, no worker serves that queue.",
         runbooks=("QueueStuck",),
-        empty="The API says nothing: is it up, and does it reach Redis? See the dashboard Errors and limits",
+        empty=NOTHING_SAID,
         unit="s",
         width=5,
         height=5,
@@ -77,7 +80,7 @@ def _ready() -> Panel:
         shows="Workers that idle or are busy; those that load or warm up take none yet. They serve all tasks.",
         good="as many as were started.",
         otherwise="0 takes no job at all: read a worker's log, and /readyz, which names artifacts that were refused.",
-        empty="The API says nothing: is it up, and does it reach Redis? See the dashboard Errors and limits",
+        empty=NOTHING_SAID,
         unit="none",
         width=5,
         height=5,
@@ -94,7 +97,7 @@ def _stalled() -> Panel:
         good="none.",
         otherwise="restart it, its job is safe.",
         runbooks=("WorkerNotConsuming",),
-        empty="The API says nothing: is it up, and does it reach Redis? See the dashboard Errors and limits",
+        empty=NOTHING_SAID,
         unit="none",
         width=5,
         height=5,
