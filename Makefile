@@ -5,7 +5,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 export PYTHONWARNINGS := ignore
 
-.PHONY: help demo test check chaos fuzz format clean
+.PHONY: help demo test check chaos fuzz gpu format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ chaos: .venv/.ready ## 1,000 jobs while workers, API and Redis are killed at ran
 
 fuzz: .venv/.ready ## 10,000 generated and hostile requests to a running service (15 min)
 	@$(BIN)/python scripts/load/fuzz.py --requests 10000 --output runs/fuzz.json
+
+gpu: .venv/.ready ## on a machine with a GPU: tests/gpu, and every full-size measurement into runs/gpu (half an hour)
+	@$(BIN)/python benchmarks/on_gpu.py --output runs/gpu
 
 check: .venv/.ready ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

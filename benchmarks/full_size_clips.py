@@ -44,6 +44,7 @@ from vdmini.text_to_video import VDMiniTextToVideoPipeline
 from vdmini_compress.bench.contenders import STOCK, STUDENT, STUDENT_UNET, TEACHER, tuned
 from vdmini_compress.bench.matmul import matmul_rate
 from vdmini_compress.bench.measure import measure
+from vdmini_compress.bench.scaling import points
 from vdmini_compress.decoder.timing import share
 from vdmini_compress.material import sample_input
 from vdmini_compress.pruning import student_engine, with_vae
@@ -181,6 +182,7 @@ def main() -> None:
     add_subject(parser)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--decoder-latency", type=float, default=0.3)
+    parser.add_argument("--scaling", action="store_true", help="also how time grows with frames, size, steps and clips")
     parser.add_argument("--runtime", type=json.loads, default=None, help="JSON: our engine's switches")
     arguments = parser.parse_args()
     quiet_libraries()
@@ -202,10 +204,20 @@ def main() -> None:
         "small_decoder": {"widths": widths_of(made[STUDENT].pipeline.vae.decoder)},
         "contenders": {name: one.model_dump() for name, one in found.items()},
     }
-    arguments.output.write_text(json.dumps(provenance(shlex.join(["python", *sys.argv])) | record, indent=2) + "\n")
+    written = provenance(shlex.join(["python", *sys.argv])) | record
+    arguments.output.write_text(json.dumps(written, indent=2) + "\n")
     for name, one in found.items():
         against = {other: ratio.median for other, ratio in one.against.items()}
-        print(name, {stage: spread.median for stage, spread in one.seconds.items()}, against, one.matmul_share)
+        print(
+            name, {stage: spread.median for stage, spread in one.seconds.items()}, against, one.matmul_share, flush=True
+        )
+    if arguments.scaling:
+        grown = {
+            rival.name: [point.model_dump() for point in points(rival.engine, sample_input(rival.engine), print)]
+            for rival in rivals
+            if rival.name in (TEACHER, STUDENT)
+        }
+        arguments.output.write_text(json.dumps(written | {"scaling": grown}, indent=2) + "\n")
 
 
 def add_subject(parser: argparse.ArgumentParser) -> None:

@@ -34,6 +34,8 @@ EACH = (
     {"fused_blocks": True},
     {"fused_blocks": True, "on_device": True},
     {"fused_blocks": True, "on_device": True, "cuda_graphs": True},
+    {"fused_blocks": True, "on_device": True, "cuda_graphs": True, "encoder_graphs": True},
+    {"fused_blocks": True, "on_device": True, "cuda_graphs": True, "fused_projections": True},
 )
 KERNELS = 24
 

@@ -18,7 +18,7 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from vdmini.families import family_of
-from vdmini.fused_transformers import FusedCrossAttention
+from vdmini.fused_attention import FusedAttention
 from vdmini.small_decoder import VDMiniAutoencoderKL, VDMiniAutoencoderKLTemporalDecoder
 
 VAE_CLASSES: dict[str, type[nn.Module]] = {
@@ -145,7 +145,7 @@ def empty_vae(vae_class: type[nn.Module], config: Mapping[str, Any]) -> Any:
 
 def _as_built(unet: Any) -> Any:
     """A U-Net as its config builds it: one that was fused skips operations, which belong to what a model costs."""
-    if not any(isinstance(module, FusedCrossAttention) for module in unet.modules()):
+    if not any(isinstance(module, FusedAttention) for module in unet.modules()):
         return unet
     build: Callable[..., nn.Module] = type(unet)
     with torch.device("meta"):

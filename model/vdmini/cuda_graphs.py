@@ -37,10 +37,11 @@ class GraphedForward:
     Args:
         forward: the module's own. One that waits for the device or copies to it can't be recorded, nor can one that
             memory has no room for a second time; it is then called as it is.
+        name: of the module, for the log.
     """
 
-    def __init__(self, forward: Callable[..., Any]) -> None:
-        self._forward = forward
+    def __init__(self, forward: Callable[..., Any], name: str = "module") -> None:
+        self._forward, self._name = forward, name
         self._recordings: OrderedDict[Any, Recording] = OrderedDict()
         self._refused = False
 
@@ -56,7 +57,7 @@ class GraphedForward:
                 self._recordings[key] = self._record(leaves, tree)
             except RuntimeError as error:
                 self._refused = True
-                log.warning("the U-Net's kernels can't be recorded and run one by one: %s", error)
+                log.warning("the kernels of %s can't be recorded and run one by one: %s", self._name, error)
                 return self._forward(*args, **kwargs)
             if len(self._recordings) > MOST:
                 self._recordings.popitem(last=False)
@@ -90,4 +91,4 @@ def _kind(leaf: Any) -> Any:
 def graph_forward(module: nn.Module) -> None:
     """Record and replay a module's forward pass from now on; one on a CPU stays as it is."""
     if next(module.parameters()).is_cuda:
-        module.forward = GraphedForward(module.forward)
+        module.forward = GraphedForward(module.forward, type(module).__name__)

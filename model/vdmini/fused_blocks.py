@@ -11,6 +11,7 @@ Legend: R frames of all clips, B clips, F frames of each, C channels, D features
 from typing import Any
 
 from diffusers.models.activations import GEGLU
+from diffusers.models.attention import BasicTransformerBlock, TemporalBasicTransformerBlock
 from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import (
     AlphaBlender,
@@ -25,16 +26,23 @@ from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vdmini.fused_attention import (
+    FusedAttention,
+    FusedTemporalTransformerBlock,
+    FusedTransformerBlock,
+    usual_attention,
+    usual_block,
+    usual_temporal_block,
+)
 from vdmini.fused_operators import add_branch, group_norm
 from vdmini.fused_transformers import (
     FusedAlphaBlender,
-    FusedCrossAttention,
     FusedGEGLU,
     FusedTransformer2D,
     FusedTransformerSpatioTemporal,
     FusedTransformerTemporal,
-    usual_cross_attention,
     usual_spatio_temporal,
+    usual_temporal,
     usual_transformer,
 )
 
@@ -192,9 +200,11 @@ FUSED: tuple[tuple[type[nn.Module], type[nn.Module], Any], ...] = (
     (nn.GroupNorm, FusedGroupNorm, lambda _: True),
     (AlphaBlender, FusedAlphaBlender, lambda _: True),
     (GEGLU, FusedGEGLU, lambda _: True),
-    (Attention, FusedCrossAttention, usual_cross_attention),
+    (Attention, FusedAttention, usual_attention),
+    (BasicTransformerBlock, FusedTransformerBlock, usual_block),
+    (TemporalBasicTransformerBlock, FusedTemporalTransformerBlock, usual_temporal_block),
     (Transformer2DModel, FusedTransformer2D, usual_transformer),
-    (TransformerTemporalModel, FusedTransformerTemporal, lambda _: True),
+    (TransformerTemporalModel, FusedTransformerTemporal, usual_temporal),
     (TransformerSpatioTemporalModel, FusedTransformerSpatioTemporal, usual_spatio_temporal),
 )
 """Stock class, the one in its place, and whether a block is as usual."""

@@ -1,18 +1,17 @@
 """The transformers of diffusers' video U-Nets with fewer passes over memory; results differ by rounding alone.
 
-Stock ones give frames back with channels outermost, so that what follows turns them around again; and where the context
-is a single token, as Stable Video Diffusion's picture is, they ask every place how much of it to attend to, though the
-answer is 1. Blocks keep their weights and names: only their class changes.
+Stock ones give frames back with channels outermost, so that what follows turns them around again, and they turn places
+and frames around before and after every attention over time. Blocks keep their weights and names: only their class
+changes. `vdmini.fused_attention` has what is inside of them.
 
 Legend: R frames of all clips, B clips, F frames of each, C channels, H height, W width, K tokens of the context, D its
-features, L places or frames that attend to each other, N rows of those.
+features, L rows.
 """
 
 from typing import Any
 
 import torch
 from diffusers.models.activations import GEGLU
-from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import AlphaBlender
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.transformers.transformer_temporal import (
@@ -22,6 +21,7 @@ from diffusers.models.transformers.transformer_temporal import (
 )
 from torch import Tensor
 
+from vdmini.fused_attention import attends_to_itself, usual_block, usual_temporal_block
 from vdmini.fused_operators import gated_gelu
 
 
@@ -44,24 +44,6 @@ class FusedAlphaBlender(AlphaBlender):
         return torch.lerp(x_temporal, x_spatial, spatial)
 
 
-class FusedCrossAttention(Attention):
-    """Attention to a context; a single token of it gets all attention from everywhere."""
-
-    def forward(
-        self,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        **kwargs: Any,
-    ) -> Tensor:
-        """Return [N, L, C] for [N, L, C] and a context [N, K, D]; [N, 1, C] or [1, 1, C] where the context is that."""
-        if encoder_hidden_states is None or encoder_hidden_states.shape[1] != 1 or attention_mask is not None:
-            attended: Tensor = super().forward(hidden_states, encoder_hidden_states, attention_mask, **kwargs)
-            return attended
-        told: Tensor = self.to_out[0](self.to_v(encoder_hidden_states))
-        return told
-
-
 class FusedTransformer2D(Transformer2DModel):
     """Attention within a frame."""
 
@@ -82,22 +64,23 @@ class FusedTransformerTemporal(TransformerTemporalModel):
         self,
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
-        timestep: Tensor | None = None,
-        class_labels: Tensor | None = None,
+        *,
         num_frames: int = 1,
-        cross_attention_kwargs: dict[str, Any] | None = None,
         return_dict: bool = True,
+        **others: Any,
     ) -> Any:
-        """See the stock class; `hidden_states` are [R, C, H, W]."""
+        """See the stock class, which does what no U-Net for videos asks; `hidden_states` are [R, C, H, W]."""
+        if encoder_hidden_states is not None or any(other is not None for other in others.values()):
+            told = {"num_frames": num_frames, "return_dict": return_dict} | others
+            return super().forward(hidden_states, encoder_hidden_states, **told)
         count, channels, height, width = hidden_states.shape
         clips = hidden_states.unflatten(0, (count // num_frames, num_frames))
-        normal = self.norm(clips.transpose(1, 2))
-        rows = self.proj_in(normal.permute(0, 3, 4, 2, 1).reshape(-1, num_frames, channels))
-        told = {"timestep": timestep, "class_labels": class_labels, "cross_attention_kwargs": cross_attention_kwargs}
+        normal = self.norm(clips.transpose(1, 2)).permute(0, 2, 3, 4, 1).flatten(2, 3)
+        rows = self.proj_in(normal)
         for block in self.transformer_blocks:
-            rows = block(rows, encoder_hidden_states=encoder_hidden_states, **told)
-        made = self.proj_out(rows).reshape(-1, height, width, num_frames, channels).permute(0, 3, 1, 2, 4)
-        frames = hidden_states + made.reshape(count, height, width, channels).permute(0, 3, 1, 2)
+            rows = block.over_time(rows)
+        made = self.proj_out(rows).reshape(count, height, width, channels).permute(0, 3, 1, 2)
+        frames = hidden_states + made
         return TransformerTemporalModelOutput(sample=frames) if return_dict else (frames,)
 
 
@@ -115,17 +98,17 @@ class FusedTransformerSpatioTemporal(TransformerSpatioTemporalModel):
         assert encoder_hidden_states is not None  # noqa: S101 - for the type checker; the stock block needs both, too
         assert image_only_indicator is not None  # noqa: S101
         count, _, height, width = hidden_states.shape
-        num_frames = image_only_indicator.shape[-1]
+        clips, frames = image_only_indicator.shape
         rows = self.proj_in(self.norm(hidden_states).permute(0, 2, 3, 1).flatten(1, 2))
-        when = self._when(count // num_frames, num_frames, rows)
-        context = _everywhere(encoder_hidden_states[::num_frames], height * width)
+        when = self._when(clips, frames, rows)
+        context = encoder_hidden_states[::frames]
         for spatial, temporal in zip(self.transformer_blocks, self.temporal_transformer_blocks, strict=True):
             rows = spatial(rows, encoder_hidden_states=encoder_hidden_states)
-            moved = temporal(rows + when, num_frames=num_frames, encoder_hidden_states=context)
+            moved = temporal.over_time((rows + when).unflatten(0, (clips, frames)), context).flatten(0, 1)
             rows = self.time_mixer(x_spatial=rows, x_temporal=moved, image_only_indicator=image_only_indicator)
         made = self.proj_out(rows).reshape(count, height, width, -1).permute(0, 3, 1, 2)
-        frames = hidden_states + made
-        return TransformerTemporalModelOutput(sample=frames) if return_dict else (frames,)
+        sample = hidden_states + made
+        return TransformerTemporalModelOutput(sample=sample) if return_dict else (sample,)
 
     def _when(self, clips: int, num_frames: int, like: Tensor) -> Tensor:
         """An embedding of each frame's number, [R, 1, C]."""
@@ -134,28 +117,16 @@ class FusedTransformerSpatioTemporal(TransformerSpatioTemporalModel):
         return embedded[:, None]
 
 
-def _everywhere(context_BKD: Tensor, places: int) -> Tensor:
-    """The context of every place's frames, [B places, K, D]; a single token of a single clip needs no copies."""
-    if context_BKD.shape[:2] == (1, 1):
-        return context_BKD
-    return context_BKD[:, None].expand(-1, places, -1, -1).flatten(0, 1)
-
-
-def usual_cross_attention(attention: Any) -> bool:
-    """Whether it is a plain one of a context, with neither norms nor a residual of its own."""
-    return bool(
-        attention.is_cross_attention
-        and attention.norm_cross is attention.group_norm is attention.spatial_norm is None
-        and not attention.residual_connection
-        and attention.rescale_output_factor == 1
-    )
-
-
-def usual_spatio_temporal(transformer: Any) -> bool:
-    """Whether its temporal blocks can be told of a context that isn't copied for every place."""
-    return all(usual_cross_attention(block.attn2) for block in transformer.temporal_transformer_blocks if block.attn2)
-
-
 def usual_transformer(transformer: Any) -> bool:
     """Whether it sees frames rather than patches or tokens."""
     return bool(transformer.is_input_continuous)
+
+
+def usual_temporal(transformer: Any) -> bool:
+    """Whether its blocks are a video U-Net's and need no context."""
+    return all(usual_block(block) and attends_to_itself(block) for block in transformer.transformer_blocks)
+
+
+def usual_spatio_temporal(transformer: Any) -> bool:
+    """Whether its temporal blocks are a video U-Net's."""
+    return all(usual_temporal_block(block) for block in transformer.temporal_transformer_blocks)

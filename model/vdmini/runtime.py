@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.models.attention_processor import Attention, FusedAttnProcessor2_0
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -42,13 +43,24 @@ def tune(pipeline: Any, settings: RuntimeSettings) -> None:
         if settings.fused_blocks:
             fuse_blocks(model)
     if settings.fused_projections:
-        pipeline.unet.fuse_qkv_projections()
+        fuse_projections(pipeline.unet)
     if settings.cudnn_benchmark and torch.cuda.is_available():
         torch.backends.cudnn.benchmark = True
     if settings.compile != "none":
         _compile((pipeline.unet, pipeline.vae.decoder), settings)
     if settings.cuda_graphs:
         graph_forward(pipeline.unet)
+    if settings.encoder_graphs:
+        for module in _encoders(pipeline):
+            graph_forward(module)
+
+
+def _encoders(pipeline: Any) -> list[nn.Module]:
+    """What turns a sentence or a picture into conditions: many short kernels that wait for Python."""
+    found = [getattr(pipeline, name, None) for name in ("text_encoder", "image_encoder")]
+    if found[1] is not None:
+        found.append(pipeline.vae.encoder)  # text to video never encodes a picture
+    return [module for module in found if module is not None]
 
 
 def channels_last(model: nn.Module) -> None:
@@ -57,6 +69,14 @@ def channels_last(model: nn.Module) -> None:
         if isinstance(module, nn.Conv2d | nn.Conv3d):
             layout = torch.channels_last if isinstance(module, nn.Conv2d) else torch.channels_last_3d
             module.weight.data = module.weight.data.contiguous(memory_format=layout)
+
+
+def fuse_projections(unet: nn.Module) -> None:
+    """One matrix product for query, key and value, in place; diffusers' own method passes over SVD's attentions."""
+    for module in list(unet.modules()):
+        if isinstance(module, Attention):
+            module.fuse_projections()
+            module.set_processor(FusedAttnProcessor2_0())
 
 
 def _compile(modules: Iterable[Any], settings: RuntimeSettings) -> None:

@@ -40,6 +40,9 @@ class RuntimeSettings(Record):
     cuda_graphs: bool = Field(
         default=False, description="the U-Net's kernels are recorded once for every size and replayed; needs a GPU"
     )
+    encoder_graphs: bool = Field(
+        default=False, description="kernels of the text or picture encoders are recorded, too; not measured yet"
+    )
     decode_chunk_size: int | None = Field(
         default=None, ge=1, description="most frames decoded at once; as many as free memory holds by default"
     )

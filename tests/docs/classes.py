@@ -24,6 +24,7 @@ page shows examples that are held against their schemas. Its commands are not lo
 NOT_RUN: dict[str, str] = {
     "make demo": "CI's time: it is the commands of docs/first-teacher.md for both teachers, which are run",
     "make test": "these are the tests",
+    "make gpu": "needs a GPU; tests/benchmarks runs what can be without one",
     "make check": "CI runs it before the tests",
     "scripts/setup.sh": "it makes the environment that the tests run in: CI runs it with `make test`",
     "export PATH=": "changes the reader's own shell",

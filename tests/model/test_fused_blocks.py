@@ -6,21 +6,24 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL, AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from diffusers.models.resnet import ResnetBlock2D, SpatioTemporalResBlock
+from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from torch import Tensor, nn
 
 import vdmini
 from vdmini import cost
 from vdmini.cost import unet_cost
+from vdmini.fused_attention import FusedAttention, FusedTransformerBlock
 from vdmini.fused_blocks import (
     FusedGroupNormSiLU,
     FusedResnetBlock2D,
     FusedSpatioTemporalResBlock,
     fuse_blocks,
 )
-from vdmini.fused_transformers import FusedCrossAttention
 from vdmini.plan import PruningPlan
-from vdmini.runtime import channels_last
+from vdmini.runtime import channels_last, fuse_projections
 from vdmini.student import build_student
 
 CLIPS, FRAMES = 2, 3
@@ -127,8 +130,91 @@ def test_blocks_that_differ_from_the_usual_stay() -> None:
 
 
 @torch.no_grad()
-def test_attention_with_a_mask_or_to_itself_is_asked_as_usual(unet: Any) -> None:
-    attention = next(module for module in fused(unet).modules() if isinstance(module, FusedCrossAttention))
-    rows, context = torch.randn(2, 5, attention.query_dim), torch.randn(2, 3, 16)
-    assert attention(rows, encoder_hidden_states=context).shape == rows.shape
-    assert attention(rows, encoder_hidden_states=context[:, :1]).shape == (2, 1, attention.query_dim)
+def test_attention_is_the_stock_ones_with_a_context_of_any_length_and_with_a_mask() -> None:
+    torch.manual_seed(0)
+    stock = Attention(query_dim=16, cross_attention_dim=8, heads=2, dim_head=8).eval()
+    tuned = fused_attention(stock)
+    rows, mask = torch.randn(2, 5, 16), torch.tensor([[0.0, -1e4, 0.0]]).repeat(2, 1)
+    for tokens in (1, 3):
+        context = torch.randn(2, tokens, 8)
+        assert close(tuned(rows, context).expand_as(rows), stock(rows, context))
+    assert close(tuned(rows, context, mask), stock(rows, context, mask))
+    assert not close(tuned(rows, context, mask), stock(rows, context))
+
+
+@torch.no_grad()
+def test_an_exchanged_processor_is_asked_everywhere(unet: Any) -> None:
+    asked: list[Attention] = []
+
+    class Watching(AttnProcessor2_0):
+        def __call__(self, attn: Attention, *args: Any, **kwargs: Any) -> Tensor:
+            asked.append(attn)
+            return super().__call__(attn, *args, **kwargs)
+
+    inputs, tuned = inputs_of(unet, 3), fused(unet)
+    for module in tuned.modules():
+        if isinstance(module, Attention):
+            module.set_processor(Watching())
+    assert close(tuned(**inputs).sample, unet(**inputs).sample)
+    assert set(asked) == {module for module in tuned.modules() if isinstance(module, Attention)}
+
+
+@pytest.mark.parametrize("also_blocks", [True, False])
+@torch.no_grad()
+def test_projections_can_be_fused_besides(unet: Any, also_blocks: bool) -> None:
+    inputs, tuned = inputs_of(unet, 3), fused(unet) if also_blocks else copy.deepcopy(unet)
+    fuse_projections(tuned)
+    assert close(tuned(**inputs).sample, unet(**inputs).sample)
+    for module in tuned.modules():
+        if isinstance(module, Attention):
+            module.to_k.weight.zero_()  # no longer asked
+    assert close(tuned(**inputs).sample, unet(**inputs).sample)
+
+
+@torch.no_grad()
+def test_a_transformer_block_takes_the_masks_that_a_stock_one_takes() -> None:
+    torch.manual_seed(0)
+    stock = BasicTransformerBlock(16, 2, 8, cross_attention_dim=8).eval()
+    tuned = nn.ModuleList([copy.deepcopy(stock)])
+    fuse_blocks(tuned)
+    assert type(tuned[0]) is FusedTransformerBlock
+    rows, context = torch.randn(2, 5, 16), torch.randn(2, 3, 8)
+    told = {"encoder_hidden_states": context, "encoder_attention_mask": torch.tensor([[0.0, -1e4, 0.0]]).repeat(2, 1)}
+    assert close(tuned[0](rows, **told), stock(rows, **told))
+    assert not close(tuned[0](rows, **told), stock(rows, encoder_hidden_states=context))
+
+
+@torch.no_grad()
+def test_a_temporal_transformer_takes_the_context_that_a_stock_one_takes() -> None:
+    torch.manual_seed(0)
+    stock = TransformerTemporalModel(2, 16, in_channels=32, norm_num_groups=4, double_self_attention=True).eval()
+    tuned = nn.ModuleList([copy.deepcopy(stock)])
+    fuse_blocks(tuned)
+    frames, context = torch.randn(6, 32, 4, 4), torch.randn(32, 3, 32)
+    for told in ({}, {"encoder_hidden_states": context}, {"cross_attention_kwargs": {}}):
+        assert close(tuned[0](frames, num_frames=3, **told).sample, stock(frames, num_frames=3, **told).sample)
+
+
+def test_transformer_blocks_that_differ_from_the_usual_stay() -> None:
+    unusual = nn.ModuleList(
+        [
+            BasicTransformerBlock(16, 2, 8, norm_type="ada_norm", num_embeds_ada_norm=4),
+            BasicTransformerBlock(16, 2, 8, positional_embeddings="sinusoidal", num_positional_embeddings=4),
+            BasicTransformerBlock(16, 2, 8, cross_attention_dim=8, attention_type="gated"),
+            BasicTransformerBlock(16, 2, 8, cross_attention_dim=8, only_cross_attention=True),
+            TransformerTemporalModel(2, 8, in_channels=32, cross_attention_dim=8, double_self_attention=False),
+        ]
+    )
+    fuse_blocks(unusual)
+    assert {type(block) for block in unusual} == {BasicTransformerBlock, TransformerTemporalModel}
+    chunked = nn.ModuleList([BasicTransformerBlock(16, 2, 8)])
+    chunked[0].set_chunk_feed_forward(1, dim=1)
+    fuse_blocks(chunked)
+    assert type(chunked[0]) is BasicTransformerBlock
+
+
+def fused_attention(stock: Attention) -> FusedAttention:
+    holder = nn.ModuleList([copy.deepcopy(stock)])
+    fuse_blocks(holder)
+    assert isinstance(holder[0], FusedAttention)
+    return holder[0]

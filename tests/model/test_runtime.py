@@ -40,7 +40,7 @@ def plain_frames(teacher_engine: Engine) -> NDArray[np.uint8]:
     [
         RuntimeSettings(unet_channels_last=True, vae_channels_last=True, attention="math"),
         RuntimeSettings(fused_projections=True, on_device=True),
-        RuntimeSettings(fused_blocks=True, on_device=True, cuda_graphs=True),
+        RuntimeSettings(fused_blocks=True, on_device=True, cuda_graphs=True, encoder_graphs=True),
     ],
     ids=label,
 )

@@ -24,11 +24,13 @@ ANYWHERE = (
     RuntimeSettings(fused_projections=True),
     RuntimeSettings(on_device=True),
     RuntimeSettings(fused_blocks=True),
+    RuntimeSettings(fused_blocks=True, fused_projections=True),
 )
 ON_A_GPU = (
     RuntimeSettings(cudnn_benchmark=True),
     RuntimeSettings(unet_channels_last=True, vae_channels_last=True, cudnn_benchmark=True),
     RuntimeSettings(fused_blocks=True, on_device=True, cuda_graphs=True),
+    RuntimeSettings(fused_blocks=True, on_device=True, cuda_graphs=True, encoder_graphs=True),
     RuntimeSettings(attention="flash"),
     RuntimeSettings(attention="cudnn"),
     RuntimeSettings(attention="efficient"),
