@@ -76,7 +76,8 @@ def compared(checkouts: tuple[Path, Path], artifact: Path, rounds: int, device: 
         "device": told[0][0]["device"],
         "runtime": [side[0]["runtime"] for side in told],
         "seconds": [
-            {name: statistics.median(one["seconds"][name] for one in side) for name in stages} for side in told
+            {name: round(statistics.median(one["seconds"][name] for one in side), 6) for name in stages}
+            for side in told
         ],
         "times_as_fast": {"median": round(statistics.median(ratios), 3), "interval": interval(ratios)},
         "likeness_db": alike,
