@@ -29,13 +29,15 @@ from vdmini_compress.bench.switches import switch_worth
 from vdmini_compress.evaluate import settings_of
 from vdmini_compress.material import sample_input
 
+FAST = {"fused_blocks": True, "cached_lookups": True, "on_device": True, "cuda_graphs": True}
 EACH = (
     {"on_device": True},
     {"fused_blocks": True},
     {"fused_blocks": True, "on_device": True},
     {"fused_blocks": True, "on_device": True, "cuda_graphs": True},
-    {"fused_blocks": True, "on_device": True, "cuda_graphs": True, "encoder_graphs": True},
-    {"fused_blocks": True, "on_device": True, "cuda_graphs": True, "fused_projections": True},
+    FAST,
+    FAST | {"encoder_graphs": True},
+    FAST | {"fused_projections": True},
 )
 KERNELS = 24
 

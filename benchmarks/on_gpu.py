@@ -10,7 +10,6 @@ before a GPU is paid for. Records are kept by copying them to benchmarks/results
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import time
@@ -21,7 +20,6 @@ import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 NARROW = ("--device", "cpu", "--width", "64", "--frames", "2", "--size")
-FAST = {"fused_blocks": True, "on_device": True, "cuda_graphs": True}
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Measurement:
 
 def clips(name: str, family: str, size: tuple[str, str] = ("64", "64")) -> Measurement:
     """Whole clips of a family, and how their time grows."""
-    words = ("benchmarks/full_size_clips.py", family, "--scaling", "--runtime", json.dumps(FAST))
+    words = ("benchmarks/full_size_clips.py", family, "--scaling")
     return Measurement(name, words, 400, (*NARROW, *size, "--decoder-latency", "0.9"))
 
 

@@ -19,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vdmini.cuda_graphs import graph_forward
 from vdmini.fused_blocks import fuse_blocks
+from vdmini.lookups import remember_lookups
 from vdmini.switches import RuntimeSettings
 
 BACKENDS: dict[str, SDPBackend] = {
@@ -46,21 +47,23 @@ def tune(pipeline: Any, settings: RuntimeSettings) -> None:
         fuse_projections(pipeline.unet)
     if settings.cudnn_benchmark and torch.cuda.is_available():
         torch.backends.cudnn.benchmark = True
+    if settings.cached_lookups:
+        remember_lookups(pipeline)
     if settings.compile != "none":
         _compile((pipeline.unet, pipeline.vae.decoder), settings)
-    if settings.cuda_graphs:
-        graph_forward(pipeline.unet)
+    for module in _recorded(pipeline, settings):
+        graph_forward(module)
+
+
+def _recorded(pipeline: Any, settings: RuntimeSettings) -> list[nn.Module]:
+    """What is recorded as CUDA graphs: many short kernels that would wait for Python."""
+    found = [pipeline.unet] if settings.cuda_graphs else []
     if settings.encoder_graphs:
-        for module in _encoders(pipeline):
-            graph_forward(module)
-
-
-def _encoders(pipeline: Any) -> list[nn.Module]:
-    """What turns a sentence or a picture into conditions: many short kernels that wait for Python."""
-    found = [getattr(pipeline, name, None) for name in ("text_encoder", "image_encoder")]
-    if found[1] is not None:
-        found.append(pipeline.vae.encoder)  # text to video never encodes a picture
-    return [module for module in found if module is not None]
+        named = [getattr(pipeline, name, None) for name in ("text_encoder", "image_encoder")]
+        found += [module for module in named if module is not None]
+        if named[1] is not None:
+            found.append(pipeline.vae.encoder)  # text to video never encodes a picture
+    return found
 
 
 def channels_last(model: nn.Module) -> None:

@@ -30,6 +30,10 @@ class RuntimeSettings(Record):
     on_device: bool = Field(
         default=False, description="pictures are resized and frames become bytes on the device, not on the host"
     )
+    cached_lookups: bool = Field(
+        default=False,
+        description="devices and precisions are remembered, not looked up among all modules at every call",
+    )
     fused_projections: bool = Field(default=False, description="one matrix product for query, key and value")
     attention: Attention = Field(default="auto", description="attention kernel; where one can't run, another does")
     compile: Compile = Field(
@@ -52,8 +56,8 @@ PLAIN = RuntimeSettings()
 """What diffusers does by itself, but for decoding in chunks where memory is short."""
 
 MEASURED: dict[str, RuntimeSettings] = {
-    "cpu": RuntimeSettings(fused_blocks=True),
-    "cuda": RuntimeSettings(fused_blocks=True, on_device=True, cuda_graphs=True),
+    "cpu": RuntimeSettings(fused_blocks=True, cached_lookups=True),
+    "cuda": RuntimeSettings(fused_blocks=True, cached_lookups=True, on_device=True, cuda_graphs=True),
 }
 """Device type -> switches that a recorded run in `benchmarks/results` showed to be worth it."""
 

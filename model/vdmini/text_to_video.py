@@ -68,10 +68,15 @@ class VDMiniTextToVideoPipeline(DiffusionPipeline):
         self.vae_scale_factor = 2 ** (len(vae.config.block_out_channels) - 1)
         self.video_processor = VideoProcessor(do_resize=False, vae_scale_factor=self.vae_scale_factor)
 
-    def encode_prompt(self, prompt: list[str]) -> Tensor:
-        """Text features [B, tokens, D] of prompts; what exceeds the tokenizer's length is cut."""
+    def encode_prompt(self, prompt: list[str], *, device: torch.device | None = None) -> Tensor:
+        """Text features [B, tokens, D] of prompts; what exceeds the tokenizer's length is cut.
+
+        Args:
+            prompt: B sentences.
+            device: where the text encoder runs; looked up by default.
+        """
         made = self.tokenizer(prompt, padding="max_length", truncation=True, return_tensors="pt")
-        ids = made.input_ids.to(self._execution_device)
+        ids = made.input_ids.to(device or self._execution_device)
         if not self.config.clip_skip:
             features: Tensor = self.text_encoder(ids).last_hidden_state
             return features
@@ -136,8 +141,8 @@ class VDMiniTextToVideoPipeline(DiffusionPipeline):
         """
         prompts = [prompt] if isinstance(prompt, str) else prompt
         device = self._execution_device
-        text = self.encode_prompt(prompts)
-        condition = self._condition(len(prompts), guidance_scale, fps)
+        text = self.encode_prompt(prompts, device=device)
+        condition = self._condition(len(prompts), guidance_scale, fps, device)
         self.scheduler.set_timesteps(timesteps=spaced_timesteps(self.scheduler, num_inference_steps), device=device)
         if latents is None:
             shape = (len(prompts), int(self.unet.config.in_channels), num_frames, *self._cells(height, width))
@@ -160,8 +165,7 @@ class VDMiniTextToVideoPipeline(DiffusionPipeline):
         scale = self.vae_scale_factor
         return height // scale if height else int(own_height), width // scale if width else int(own_width)
 
-    def _condition(self, count: int, guidance_scale: float, fps: int) -> Tensor:
-        device = self._execution_device
+    def _condition(self, count: int, guidance_scale: float, fps: int, device: torch.device) -> Tensor:
         weight = torch.full((count,), guidance_scale, device=device)
         embedding = guidance_scale_embedding(weight, int(self.unet.config.time_cond_proj_dim))
         return timestep_condition(embedding, torch.full((count,), float(fps), device=device))

@@ -54,7 +54,7 @@ def test_bfloat16_changes_little(on_gpu: Engine, teacher_folder: Path) -> None:
     "settings",
     [
         RuntimeSettings(fused_blocks=True, on_device=True),
-        RuntimeSettings(fused_blocks=True, on_device=True, cuda_graphs=True),
+        RuntimeSettings(fused_blocks=True, on_device=True, cuda_graphs=True, cached_lookups=True),
         RuntimeSettings(fused_blocks=True, cuda_graphs=True, encoder_graphs=True, fused_projections=True),
         RuntimeSettings(unet_channels_last=True, vae_channels_last=True),
     ],

@@ -18,7 +18,7 @@ from vdmini.weights import save_pipeline
 CAPTION = "a red circle moving left slowly on a white background"
 
 
-def asked(engine: Engine) -> dict[str, Any]:
+def asked_of(engine: Engine) -> dict[str, Any]:
     ramp = np.broadcast_to(np.linspace(20, 220, 64).astype(np.uint8)[None, :, None], (64, 64, 3))
     i2v = engine.manifest.task == "i2v"
     image = Image.fromarray(np.ascontiguousarray(ramp)) if i2v else None
@@ -32,14 +32,14 @@ def psnr(made: NDArray[np.uint8], right: NDArray[np.uint8]) -> float:
 
 @pytest.fixture(scope="session")
 def plain_frames(teacher_engine: Engine) -> NDArray[np.uint8]:
-    return teacher_engine.generate(**asked(teacher_engine)).frames
+    return teacher_engine.generate(**asked_of(teacher_engine)).frames
 
 
 @pytest.mark.parametrize(
     "settings",
     [
         RuntimeSettings(unet_channels_last=True, vae_channels_last=True, attention="math"),
-        RuntimeSettings(fused_projections=True, on_device=True),
+        RuntimeSettings(fused_projections=True, on_device=True, cached_lookups=True),
         RuntimeSettings(fused_blocks=True, on_device=True, cuda_graphs=True, encoder_graphs=True),
     ],
     ids=label,
@@ -48,7 +48,7 @@ def test_a_switch_changes_no_clip_by_more_than_rounding(
     teacher_folder: Path, plain_frames: NDArray[np.uint8], settings: RuntimeSettings
 ) -> None:
     engine = load_engine(teacher_folder, device="cpu", dtype="float32", runtime=settings)
-    assert psnr(engine.generate(**asked(engine)).frames, plain_frames) > 60
+    assert psnr(engine.generate(**asked_of(engine)).frames, plain_frames) > 60
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_bfloat16_stays_within_40_db(
     teacher_folder: Path, plain_frames: NDArray[np.uint8], settings: RuntimeSettings
 ) -> None:
     engine = load_engine(teacher_folder, device="cpu", dtype="bfloat16", runtime=settings)
-    assert psnr(engine.generate(**asked(engine)).frames, plain_frames) >= 40
+    assert psnr(engine.generate(**asked_of(engine)).frames, plain_frames) >= 40
 
 
 def test_an_engine_is_tuned_once(teacher_folder: Path) -> None:
@@ -74,11 +74,26 @@ def test_a_tuned_pipeline_is_saved_with_the_weights_of_a_plain_one(teacher_folde
         teacher_folder,
         device="cpu",
         dtype="float32",
-        runtime=RuntimeSettings(unet_channels_last=True, vae_channels_last=True),
+        runtime=RuntimeSettings(unet_channels_last=True, vae_channels_last=True, cached_lookups=True),
     )
     save_pipeline(engine.pipeline, tmp_path)
-    name = "unet/diffusion_pytorch_model.safetensors"
-    assert (tmp_path / name).read_bytes() == (teacher_folder / name).read_bytes()
+    for name in ("unet/diffusion_pytorch_model.safetensors", "unet/config.json", "model_index.json"):
+        assert (tmp_path / name).read_bytes() == (teacher_folder / name).read_bytes()
+
+
+def test_what_is_looked_up_once_is_not_looked_up_again(teacher_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = load_engine(teacher_folder, device="cpu", dtype="float32")
+    kinds = type(engine.pipeline), type(engine.pipeline.unet)
+    engine.tune(RuntimeSettings(cached_lookups=True))
+    asked: list[object] = []
+    for name in ("get_parameter_dtype", "get_parameter_device"):
+        monkeypatch.setattr(f"diffusers.models.modeling_utils.{name}", asked.append)
+    monkeypatch.setattr("diffusers.hooks.group_offloading._get_group_onload_device", asked.append)
+    engine.generate(**asked_of(engine))
+    assert asked == []
+    assert (engine.pipeline.device, engine.pipeline.unet.dtype) == (torch.device("cpu"), torch.float32)
+    assert isinstance(engine.pipeline, kinds[0])
+    assert isinstance(engine.pipeline.unet, kinds[1])
 
 
 def test_a_cpu_gets_the_switches_that_were_measured_and_an_unknown_device_none() -> None:
@@ -167,6 +182,6 @@ def test_a_generation_can_be_stopped_between_two_chunks(teacher_folder: Path) ->
             raise VideoInterrupted("cancel")
 
     with pytest.raises(VideoInterrupted):
-        engine.generate(**asked(engine), on_progress=stop_at_the_third_chunk)
+        engine.generate(**asked_of(engine), on_progress=stop_at_the_third_chunk)
     assert 1.0 not in told
-    assert engine.generate(**asked(engine)).frames.shape == (8, 64, 64, 3)
+    assert engine.generate(**asked_of(engine)).frames.shape == (8, 64, 64, 3)
