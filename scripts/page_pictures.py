@@ -1,9 +1,11 @@
 """Takes the pictures of the playground that the documents show, from a service that runs on an otherwise idle machine.
 
-vdmini-serve up, then `python scripts/page_pictures.py --url http://127.0.0.1:8000`. It needs Chromium.
+vdmini-serve up, then `python scripts/page_pictures.py --url http://127.0.0.1:8000`. It needs Chromium, which gives way
+to the service: a user's browser runs on another machine. Even so it slows clips of a tenth of a second on two cores.
 """
 
 import argparse
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -28,6 +30,7 @@ def main(options: argparse.Namespace) -> int:
     if program is None:
         sys.stderr.write("Chromium is missing (Debian: apt-get install chromium)\n")
         return 1
+    os.nice(19)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         desktop(browser, options.url)
