@@ -60,7 +60,7 @@ def test_sampling_ends_where_the_published_pipeline_does(
     monkeypatch.setattr(
         scheduling_lcm, "randn_tensor", lambda shape, **_: public_weights.drawn(f"noise {next(count)}", tuple(shape))
     )
-    monkeypatch.setattr(engine.pipeline, "encode_prompt", lambda _: public_weights.given("context"))
+    monkeypatch.setattr(engine.pipeline, "encode_prompt", lambda _, **__: public_weights.given("context"))
     settings: dict[str, Any] = {"num_frames": 3, "output_type": "latent", "latents": public_weights.given("latents")}
     made = engine.pipeline("", **settings).frames
     torch.testing.assert_close(made, public["clip"], atol=1e-5 * public["clip"].abs().max().item(), rtol=0)
