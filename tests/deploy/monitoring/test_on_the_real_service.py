@@ -12,6 +12,8 @@ from vdmini_serve.contract import metrics
 
 ROOT = Path(__file__).resolve().parents[3]
 RULES = ROOT / "docker" / "prometheus" / "rules"
+AROUND_SECONDS = 0.05
+"""What a job's own times hold besides its run, which the metric tells: to claim and to commit it, on two busy cores."""
 
 
 def rules(file: str) -> list[dict]:
@@ -40,8 +42,9 @@ def test_recorded_quantiles_and_ratios_are_what_the_jobs_say(watched_service):
             (mean,) = watched_service.query(f"task_variant_size:vdmini_job_latency_seconds:mean_5m{labels}")
             assert p95["metric"]["size"] == "64x64x8"
             took = seconds_of(watched_service, task, variant)
-            assert 0.95 * min(took) <= float(mean["value"][1]) <= 1.05 * max(took)
-            at_least = max(bound for bound in (0, *metrics.LATENCY_BUCKETS) if bound < min(took))
+            least = min(took) - AROUND_SECONDS
+            assert least <= float(mean["value"][1]) <= 1.05 * max(took)
+            at_least = max(bound for bound in (0, *metrics.LATENCY_BUCKETS) if bound < max(least, 1e-9))
             at_most = min(bound for bound in metrics.LATENCY_BUCKETS if bound >= max(took))
             assert at_least <= float(p95["value"][1]) <= at_most
     (wrong,) = watched_service.query("service:vdmini_errors:ratio_rate5m")
