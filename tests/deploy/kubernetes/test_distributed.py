@@ -24,6 +24,7 @@ rank, world = distributed.get_rank(), distributed.get_world_size()
 total = tensor([rank + 1.0])
 distributed.all_reduce(total)
 (folder / f"met-{rank}").write_text(f"{world} {total.item():g}")
+distributed.destroy_process_group()  # or gloo's threads may abort a process that ends, and torchrun starts it again
 """
 
 
