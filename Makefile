@@ -26,7 +26,7 @@ chaos: .venv/.ready ## 1,000 jobs while workers, API and Redis are killed at ran
 fuzz: .venv/.ready ## 10,000 generated and hostile requests to a running service (15 min)
 	@$(BIN)/python scripts/load/fuzz.py --requests 10000 --output runs/fuzz.json
 
-gpu: .venv/.ready ## on a machine with a GPU: tests/gpu, and every full-size measurement into runs/gpu (half an hour)
+gpu: .venv/.ready ## on a machine with a GPU: tests/gpu, and every full-size measurement into runs/gpu
 	@$(BIN)/python benchmarks/on_gpu.py --output runs/gpu
 
 check: .venv/.ready ## format, lint, types, import contracts

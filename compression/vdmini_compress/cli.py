@@ -45,7 +45,9 @@ def main(argv: list[str] | None = None) -> int:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     command: Command = arguments.command
     try:
-        return command(arguments, console)
+        code = command(arguments, console)
+        _leave_the_others()
+        return code
     except BrokenPipeError:  # whoever read our output has ended, as `head` does; nothing must be flushed into it again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -58,6 +60,13 @@ def main(argv: list[str] | None = None) -> int:
             raise
         console.print(f"[red]error:[/] {escape(message)}")
     return 1
+
+
+def _leave_the_others() -> None:
+    """Close what joins `torchrun`'s processes: one that ends while gloo's threads run may abort, and start again."""
+    distributed = sys.modules.get("torch.distributed")  # a command that trains has imported it
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _mendable(error: Exception) -> str | None:

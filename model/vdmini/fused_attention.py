@@ -18,7 +18,10 @@ from torch.nn import functional
 
 
 class FusedAttention(Attention):
-    """Attention to itself or to a context; a single token of a context gets all attention from everywhere."""
+    """Attention to itself or to a context; a single token of a context gets all attention from everywhere.
+
+    Of any float dtype, which results keep. A processor that isn't diffusers' own is asked as in the stock class.
+    """
 
     def forward(
         self,
@@ -28,12 +31,12 @@ class FusedAttention(Attention):
         **kwargs: Any,
     ) -> Tensor:
         """Return [N, L, C] for [N, L, C] and a context [N, K, D]; [N, 1, C] where the context is a single token."""
-        if attention_mask is None and encoder_hidden_states is not None and encoder_hidden_states.shape[1] == 1:
-            told: Tensor = self.to_out[0](self.to_v(encoder_hidden_states))
-            return told
         if attention_mask is not None or not self.is_as_built:
             attended: Tensor = super().forward(hidden_states, encoder_hidden_states, attention_mask, **kwargs)
             return attended
+        if encoder_hidden_states is not None and encoder_hidden_states.shape[1] == 1:
+            told: Tensor = self.to_out[0](self.to_v(encoder_hidden_states))
+            return told
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         query, key, value = self._projected(hidden_states, context)
         made = functional.scaled_dot_product_attention(

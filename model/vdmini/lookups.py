@@ -1,8 +1,8 @@
 """What diffusers looks up anew at every call, remembered: the device and the precision of models and pipelines.
 
-It finds each by walking through all modules, which may carry hooks that say otherwise. A video U-Net has hundreds of
-modules when it is small and thousands when it is not, it asks for its precision in every pass, and a pipeline asks for
-its device several times a clip: a GPU waits for that.
+It finds each by walking through all modules, which may carry hooks that say otherwise. A full-size video U-Net
+has over 1,500 modules, it asks for its precision in every pass, and a pipeline asks for its device in every clip: a GPU
+waits for that.
 """
 
 from typing import Any

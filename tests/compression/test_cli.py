@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from torch import distributed
 
 from vdmini_compress.cli import main
 from vdmini_compress.latency import interval
@@ -60,3 +61,14 @@ def test_the_interval_of_equal_ratios_is_a_point_and_of_others_holds_the_median(
     assert interval([1.5] * 20) == (1.5, 1.5)
     low, high = interval([1 + 0.01 * n for n in range(21)])
     assert low < 1.1 < high
+
+
+def test_a_command_that_ends_leaves_the_processes_that_it_joined(capsys: pytest.CaptureFixture[str]) -> None:
+    distributed.init_process_group("gloo", rank=0, world_size=1, store=distributed.HashStore())
+    try:
+        assert main(["plan", "svd", "--json"]) == 0
+        assert not distributed.is_initialized()
+    finally:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+    assert json.loads(capsys.readouterr().out)

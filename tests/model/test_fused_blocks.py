@@ -142,8 +142,9 @@ def test_attention_is_the_stock_ones_with_a_context_of_any_length_and_with_a_mas
     assert not close(tuned(rows, context, mask), stock(rows, context))
 
 
+@pytest.mark.parametrize("tokens", [1, 3])
 @torch.no_grad()
-def test_an_exchanged_processor_is_asked_everywhere(unet: Any) -> None:
+def test_an_exchanged_processor_is_asked_everywhere(unet: Any, tokens: int) -> None:
     asked: list[Attention] = []
 
     class Watching(AttnProcessor2_0):
@@ -151,7 +152,7 @@ def test_an_exchanged_processor_is_asked_everywhere(unet: Any) -> None:
             asked.append(attn)
             return super().__call__(attn, *args, **kwargs)
 
-    inputs, tuned = inputs_of(unet, 3), fused(unet)
+    inputs, tuned = inputs_of(unet, tokens), fused(unet)
     for module in tuned.modules():
         if isinstance(module, Attention):
             module.set_processor(Watching())

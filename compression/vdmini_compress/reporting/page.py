@@ -35,12 +35,14 @@ MEASURES = {
     "camera_repeat_psnr_db": "camera clips: PSNR of the first frame repeated, dB (to compare)",
 }
 COLOURS = {"encode": "#94a3b8", "denoise": "#2563eb", "decode": "#f59e0b"}
+SHORT = 0.12
+"""A stage that takes a smaller share of the longest clip has no room for its name in the bar."""
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem;color:#1e293b}
 h1{margin-bottom:0}h2{margin-top:2rem}table{border-collapse:collapse}td,th{padding:.3rem .9rem;text-align:right}
 td:first-child,th:first-child{text-align:left}tr+tr{border-top:1px solid #e2e8f0}
 .clips{display:flex;gap:1.5rem;flex-wrap:wrap}figure{margin:0}video{width:256px;background:#000}
-.bar{display:flex;height:1.6rem;margin:.2rem 0 .8rem}.bar span{color:#fff;font-size:.75rem;padding:.2rem .3rem;overflow:hidden}
+.bar{display:flex;height:1.6rem;margin:.2rem 0 .8rem}.bar span{box-sizing:border-box;color:#fff;font-size:.75rem;padding:.2rem .3rem;overflow:hidden}
 svg{display:block;margin:.8rem 0;max-width:100%;height:auto}code{background:#f1f5f9;padding:0 .2rem}
 """
 
@@ -153,12 +155,14 @@ def _bars(timing: Latency) -> str:
     longest = max(row["total"] for row in timing.seconds.values())
     rows = []
     for name, seconds in timing.seconds.items():
+        told = {stage: f"{stage} {1000 * seconds[stage]:.0f} ms" for stage in STAGES}
         spans = "".join(
             f'<span style="width:{100 * seconds[stage] / longest:.1f}%;background:{COLOURS[stage]}" '
-            f'title="{stage}">{stage} {1000 * seconds[stage]:.0f} ms</span>'
+            f'title="{told[stage]}">{stage if seconds[stage] > SHORT * longest else ""}</span>'
             for stage in STAGES
         )
-        rows.append(f"<div>{name}: {1000 * seconds['total']:.0f} ms</div><div class='bar'>{spans}</div>")
+        whole = f"{name}: {1000 * seconds['total']:.0f} ms ({', '.join(told.values())})"
+        rows.append(f"<div>{whole}</div><div class='bar'>{spans}</div>")
     return "".join(rows)
 
 
