@@ -8,7 +8,19 @@ from fastapi import FastAPI
 from PIL import Image
 from redis.asyncio import Redis
 
-from vdmini_serve.api import comparisons, errors, events, generate, health, jobs, models, openapi, receipts, videos
+from vdmini_serve.api import (
+    background,
+    comparisons,
+    errors,
+    events,
+    generate,
+    health,
+    jobs,
+    models,
+    openapi,
+    receipts,
+    videos,
+)
 from vdmini_serve.api.allocator import give_back_large_blocks
 from vdmini_serve.api.expectations import ExpectationsCache
 from vdmini_serve.api.expiry import Expiry
@@ -86,9 +98,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             try:
                 yield
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await background.end(tasks)
                 celery.close()
                 app.state.tracer.close()
 

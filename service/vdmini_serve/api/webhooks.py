@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from redis.exceptions import RedisError
 from standardwebhooks import Webhook
 
+from vdmini_serve.api import background
 from vdmini_serve.api.guard import OutgoingError
 from vdmini_serve.api.outgoing import Outgoing
 from vdmini_serve.api.source import url_problem
@@ -126,9 +127,7 @@ class WebhookSender:
                     log.warning("cannot look for webhooks: %s", error)
                 await asyncio.sleep(POLL_SECONDS)
         finally:
-            for task in sending:
-                task.cancel()
-            await asyncio.gather(*sending, return_exceptions=True)
+            await background.end(tuple(sending))
 
     async def take(self, most: int) -> list[tuple[str, int]]:
         """Take what is due, and keep others from it for longer than an attempt can last.
